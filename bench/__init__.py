@@ -1,0 +1,22 @@
+"""bench: does each runtime deliver the limit that was asked for, on this machine?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.store import Run
+
+__version__ = "0.1.0"
+
+
+def load(run: str | Path) -> Run:
+    """A run directory as DataFrames: `.trials`, `.observations`, `.samples`, `.findings`.
+
+    Units of the columns are in each frame's `attrs["units"]`. Raises RunFormatError.
+    """
+    from bench.store import load as load_run
+
+    return load_run(run)

@@ -1,0 +1,332 @@
+"""The nouns of the program: frozen dataclasses, no behaviour.
+
+Units are SI throughout: seconds, bytes, cores, hertz, bytes per second. A missing number is
+`None` with a reason beside it; it is never 0. Times are seconds of the host's monotonic clock,
+counted from the start of the trial unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Scalar = bool | int | float | str
+
+VERDICTS = ("pass", "fail", "not enforced", "not offered", "not testable", "inconclusive")
+Verdict = Literal["pass", "fail", "not enforced", "not offered", "not testable", "inconclusive"]
+
+
+# --- what is asked -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number a workload can report: its unit and which direction is better."""
+
+    name: str
+    unit: str
+    better: Literal["higher", "lower", "none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A program that runs inside a sandbox, as its own comment block describes it."""
+
+    name: str
+    title: str
+    area: str
+    interpreter: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    args: Mapping[str, Scalar] = field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How one number a trial becomes a verdict; read from `[experiment.verdict]` of a suite.
+
+    `measure` is one of the measures in `bench.analysis.measures`; `metric` is what it reads.
+    `tolerance` is (low, high) around the expected value, relative or absolute by `scale`.
+    """
+
+    measure: str
+    metric: str
+    limit: str | None = None
+    rule: Literal["two-sided", "at-most", "at-least", "fact"] = "two-sided"
+    expected: Scalar = "limit"
+    factor: float = 1.0
+    tolerance: tuple[float, float] = (-0.05, 0.05)
+    scale: Literal["relative", "absolute"] = "relative"
+    unit: str = ""
+    headroom: float | None = 2.0
+    event: str | None = None
+    event_rule: Literal["some", "few", "none"] = "some"
+    event_per: str | None = None
+    event_bound: float = 0.0
+    exit: Literal["completed", "oom", "any"] = "completed"
+    evidence: tuple[str, ...] = ()
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSpec:
+    """One workload of an experiment with the values each of its limits takes."""
+
+    name: str
+    workload: str
+    args: Mapping[str, Scalar] = field(default_factory=dict)
+    limits: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One question as a matrix: tenants × limits × params × runtimes."""
+
+    name: str
+    title: str
+    question: str
+    tenants: tuple[TenantSpec, ...]
+    verdict: Judgement
+    section: str
+    params: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] | None = None
+    settle: float = 0.0
+    deadline: float = 60.0
+    quick: Mapping[str, Any] | None = None
+    claim: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A TOML file: a title, the question it answers, and a list of experiments."""
+
+    name: str
+    title: str
+    question: str
+    experiments: tuple[Experiment, ...]
+    runtimes: tuple[str, ...]
+    blocks: int = 5
+    max_blocks: int = 10
+    quick_blocks: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One workload under the limits of one case. `limits` maps a name of `bench.limits` to SI."""
+
+    name: str
+    workload: str
+    args: Mapping[str, Scalar]
+    limits: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One cell of an experiment's matrix, for one runtime.
+
+    For a baseline runtime, which enforces nothing, `tenants[].limits` is empty and the one case
+    stands as the control for every limit of its experiment.
+    """
+
+    id: str
+    experiment: str
+    runtime: str
+    tenants: tuple[Tenant, ...]
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    settle: float = 0.0
+    deadline: float = 60.0
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A case that cannot run here, with the cause and the command that would fix it."""
+
+    case: Case
+    verdict: Verdict
+    cause: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTrial:
+    """One execution to come: its place in the run, its block and its case."""
+
+    index: int
+    block: int
+    case: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run will do, decided before anything runs, reproducible from its seed."""
+
+    suite: Suite
+    seed: int
+    quick: bool
+    blocks: int
+    runtimes: tuple[str, ...]
+    cases: tuple[Case, ...]
+    skipped: tuple[Skipped, ...]
+    trials: tuple[PlannedTrial, ...]
+
+
+# --- what the host is --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A requirement this host does not meet, why, and the command that would meet it."""
+
+    what: str
+    cause: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """Facts of the machine: `identity` must match to compare runs, `state` is recorded,
+    `private` (hostnames, serials) never leaves the run directory."""
+
+    identity: Mapping[str, Scalar | None]
+    state: Mapping[str, Scalar | None]
+    private: Mapping[str, Scalar | None]
+
+
+# --- what happened -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A limit as the kernel holds it: the minimum over all ancestors, in SI.
+
+    `value` None with `reason` "unlimited" means the kernel was asked and holds no limit.
+    """
+
+    value: Scalar | None
+    source: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rusage:
+    """What wait4(2) says a process and its reaped children used; seconds and bytes."""
+
+    user: float
+    system: float
+    maxrss: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a workload ended. `reason` is data: a timeout or an OOM kill is a result."""
+
+    reason: Literal["exited", "signalled", "oom", "deadline", "output-cap", "start-failed", "lost"]
+    code: int | None = None
+    signal: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One number a workload reported, stamped when it arrived at the host."""
+
+    time: float
+    metric: str
+    value: float | None
+    unit: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a collector's reading; `tenant` is "" for readings of the host."""
+
+    time: float
+    tenant: str
+    collector: str
+    metric: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRecord:
+    """What one tenant of a trial was given, what the kernel held, and what it did."""
+
+    name: str
+    effective: Mapping[str, Reading]
+    exit: Exit
+    started: float
+    ended: float
+    observations: tuple[Observation, ...] = ()
+    rusage: Rusage | None = None
+    cgroup: str | None = None
+    facts: Mapping[str, Scalar | None] = field(default_factory=dict)
+    garbage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One finished trial. `status` "ok" means it ran to an end, whatever that end was."""
+
+    index: int
+    block: int
+    case: str
+    experiment: str
+    runtime: str
+    status: Literal["ok", "broken"]
+    reason: str
+    image: str
+    wall_time: str
+    duration: float
+    workload_seconds: float
+    tenants: tuple[TenantRecord, ...]
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+# --- what it means -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate over trials with its 95 % interval; low and high are None below two trials."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An analysed statement: one limit in one runtime, its three values, verdict and evidence."""
+
+    id: str
+    experiment: str
+    section: str
+    runtime: str
+    label: str
+    limit: str | None
+    control: bool
+    requested: Scalar | None
+    effective: Scalar | None
+    effective_source: str
+    expected: float | None
+    measured: Interval | None
+    deviation: Interval | None
+    scale: str
+    tolerance: tuple[float, float] | None
+    unit: str
+    verdict: Verdict | None
+    reason: str
+    fix: str = ""
+    unlimited: float | None = None
+    evidence: Mapping[str, Scalar | None] = field(default_factory=dict)
+    values: tuple[float, ...] = ()
+    trials: tuple[int, ...] = ()
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    case: str = ""

@@ -1,0 +1,148 @@
+"""The contract of a runtime, and the registry: a module `NAME.py` here is the runtime `NAME`.
+
+Third parties add runtimes through the entry-point group `bench.runtimes`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from bench.errors import UsageError
+from bench.limits import nearest
+from bench.model import Exit, Missing, Reading, Rusage, Scalar, Tenant
+
+if TYPE_CHECKING:
+    from bench.host.blockdev import Disk
+    from bench.host.cgroups import Group
+    from bench.image import Image
+    from bench.ledger import Ledger
+
+
+@runtime_checkable
+class Process(Protocol):
+    """A workload that was started. `stdout` and `stderr` are non-blocking pipe ends to select on."""
+
+    stdout: int
+    stderr: int
+
+    def poll(self) -> Exit | None:
+        """How it ended, or None while it runs. Never blocks for more than a moment."""
+
+    def rusage(self) -> Rusage | None:
+        """What wait4(2) reported, once ended; None where the runtime cannot know."""
+
+    def close(self) -> None:
+        """Close both pipe ends."""
+
+
+class Sandbox(Protocol):
+    """One open isolation boundary, ready to start a workload in."""
+
+    cgroup: Group | None
+    """The cgroup of the tenant as the host sees it, or None where there is none."""
+    workloads: str
+    """Where the workload programs lie, as seen inside."""
+    scratch: str
+    """A directory of this tenant alone, as seen inside: on the trial's disk where the case needs one."""
+    peer: str | None
+    """Address and port of the trial's iperf3 server as seen from inside ("10.0.0.1:5201")."""
+
+    def start(self, argv: Sequence[str], env: Mapping[str, str]) -> Process:
+        """Start `argv` inside. Everything that can be prepared was prepared by `open`."""
+
+    def effective(self) -> Mapping[str, Reading]:
+        """Every limit of this runtime's `controls`, read back from the kernel. Call after `start`."""
+
+    def pids(self) -> Sequence[int]:
+        """Host PIDs of everything inside."""
+
+    def facts(self) -> Mapping[str, Scalar | None]:
+        """What is worth recording about this sandbox (ids, versions, flags actually used)."""
+
+    def kill(self) -> None:
+        """Kill everything inside at once; used for deadlines and interrupts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """What the engine gives a trial: where its sandboxes may live and with what."""
+
+    run: str
+    trial: int
+    guard: Group | None
+    """The guard cgroup that bounds this trial; None where this user may make no cgroup."""
+    image: Image | None
+    """The sandbox image; None where there is none and the host's own tools serve."""
+    workloads: Path
+    """Host directory of the workload programs."""
+    scratch: Path
+    """Host directory of this trial; a runtime makes a directory per tenant below it."""
+    ledger: Ledger
+    needs: tuple[str, ...] = ()
+    """What the case needs: "disk" (scratch lies on `disk`), "swap", "peer" (an iperf3 server)."""
+    disk: Disk | None = None
+    root: Path | None = None
+    """Host directory of the run's root view: the image's tree with /proc, /sys, /dev, workloads and
+    scratch mounted, for runtimes that chroot; None without root."""
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """How a trial is isolated. The class in a plug-in module is called `Runtime`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    baseline: ClassVar[bool]
+    """True where nothing is limited on purpose: the control every limit is compared with."""
+    controls: ClassVar[frozenset[str]]
+    """Names of `bench.limits` this runtime can enforce."""
+
+    def __init__(self, variant: str | None = None) -> None:
+        """`variant` is what follows the colon: `docker:runsc` gives "runsc"."""
+
+    def requires(self) -> Sequence[Missing]:
+        """What this host lacks for this runtime, each with its fix; empty when it can run."""
+
+    def lacks(self, limit: str) -> Missing | None:
+        """Why this host cannot enforce `limit` with this runtime although it is in `controls`."""
+
+    def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
+        """A fresh sandbox with the tenant's limits in force; closing it leaves nothing behind.
+
+        Raises LimitNotSetError where the kernel refuses a limit or holds another value,
+        SandboxError where the boundary cannot be built.
+        """
+
+
+def names() -> list[str]:
+    """Names of all runtimes, those of third parties included, in a stable order."""
+    return sorted({m.name for m in pkgutil.iter_modules(__path__)} | {e.name for e in _entry_points()})
+
+
+def load(spec: str) -> Runtime:
+    """The runtime for "docker" or "docker:runsc"; UsageError with the nearest name otherwise."""
+    name, _, variant = spec.partition(":")
+    if name not in names():
+        raise UsageError(
+            f"unknown runtime '{name}'{nearest(name, names())}", fix=f"the runtimes are: {', '.join(names())}"
+        )
+    for entry in _entry_points():
+        if entry.name == name:
+            cls = entry.load()
+            break
+    else:
+        cls = importlib.import_module(f"{__name__}.{name}").Runtime
+    runtime: Runtime = cls(variant or None)
+    return runtime
+
+
+def _entry_points() -> Iterator[importlib.metadata.EntryPoint]:
+    yield from entry_points(group="bench.runtimes")
