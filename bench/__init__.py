@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.store import Run
+    from bench.frames import Run
 
 __version__ = "0.1.0"
 
@@ -17,6 +17,6 @@ def load(run: str | Path) -> Run:
 
     Units of the columns are in each frame's `attrs["units"]`. Raises RunFormatError.
     """
-    from bench.store import load as load_run
+    from bench.frames import load as load_run
 
     return load_run(run)

@@ -32,7 +32,8 @@ UNDO: dict[str, str] = {
 }
 # The order in which kinds are undone: what holds others comes last.
 ORDER = (
-    "container", "process", "link", "netns", "docker-network", "swap", "mount", "loop", "cgroup", "path", "service",
+    "container", "process", "link", "netns", "docker-network", "swap", "mount", "loop", "cgroup", "path",
+    "service",
 )  # fmt: skip
 
 

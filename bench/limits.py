@@ -113,7 +113,8 @@ def parse(name: str, value: Scalar) -> Scalar:
         raise UsageError(f"{name}={value}: {error}", fix=f"write it like {name}={example(limit)}") from error
     if isinstance(parsed, (int, float)) and not limit.low <= parsed <= limit.high:
         raise UsageError(
-            f"{name}={value} is outside {limit.low:g} … {limit.high:g}", fix=f"for example {name}={example(limit)}"
+            f"{name}={value} is outside {limit.low:g} … {limit.high:g}",
+            fix=f"for example {name}={example(limit)}",
         )
     return parsed
 
@@ -148,7 +149,7 @@ def show(name: str, value: Scalar | None) -> str:
     if value is None:
         return "none"
     kind = LIMITS[name].kind if name in LIMITS else ""
-    if isinstance(value, str) or isinstance(value, bool):
+    if isinstance(value, (str, bool)):
         return f"CPU {value}" if kind == "cpus" else str(value)
     if name == "net.egress":
         return _scaled(float(value) * 8, 1000, ("bit/s", "kbit/s", "Mbit/s", "Gbit/s"))
