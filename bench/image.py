@@ -1,0 +1,290 @@
+"""The sandbox image: one tree of packages, named by its content, that every runtime uses.
+
+`build` makes it once from the host's own package sources; `find` looks for it; `remove` deletes it.
+On disk an image is `cache/images/HEX12/` with `sandbox.tar`, `rootfs/` and `image.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.aptsources import Source, debian_codename, host_sources
+from bench.errors import BenchError
+from bench.ledger import state_dir
+
+PACKAGES = ("python3", "fio", "iperf3", "stress-ng", "sysbench", "rt-tests", "iproute2")
+RECIPE_VERSION = 1
+# A fixed date (2025-01-01) caps every time stamp in the tar, so equal packages give equal bytes.
+EPOCH = 1735689600
+BUILD_DEADLINE = 1800.0
+ROOM = 1 << 30
+"""Bytes a build needs free: the packages, the tar and the unpacked tree."""
+
+# `$1` is the tree. What goes names this host or its mirror, changes with time, or is only read by people.
+# /dev, /proc and /sys are left as empty mount points, /workloads and /scratch are made.
+_TIDY = (
+    'rm -rf "$1"/usr/share/doc/* "$1"/usr/share/man/* "$1"/usr/share/info/* "$1"/usr/share/locale/*'
+    ' "$1"/usr/share/lintian "$1"/etc/apt/sources.list* "$1"/var/log/* "$1"/var/cache/*'
+    ' "$1"/var/lib/apt/lists/* "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/etc/machine-id'
+    # Byte code checked against no time stamp: the same everywhere, and no trial pays for compiling.
+    ' && PYTHONHASHSEED=0 chroot "$1" /usr/bin/python3 -m compileall -qq -f'
+    " --invalidation-mode unchecked-hash /usr/lib/python3*/"
+    ' && mkdir -p "$1"/workloads "$1"/scratch'
+)
+_UNREACHABLE = ("could not resolve", "could not connect", "unable to fetch", "failed to fetch", "connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One built image. `digest` is "sha256:…" of `tar`; `root` is the same tree unpacked."""
+
+    digest: str
+    root: Path
+    tar: Path
+    recipe: str
+
+    @property
+    def tag(self) -> str:
+        """The name container engines know it by."""
+        return f"isobench/sandbox:{_short(self.digest)}"
+
+
+def default_cache() -> Path:
+    """Where images are kept unless a caller says otherwise."""
+    return state_dir() / "cache" / "images"
+
+
+def recipe(root: Path = Path("/")) -> str:
+    """A hash of everything that decides what goes in: packages, suite, architecture, recipe version."""
+    parts = [str(RECIPE_VERSION), debian_codename(root), platform.machine(), _TIDY, *PACKAGES]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def find(cache: Path | None = None) -> Image | None:
+    """The cached image of the current recipe, the newest where there are several; None if not built."""
+    wanted = recipe()
+    found = [(path.stat().st_mtime, image) for path, image in _cached(cache or default_cache())
+             if image.recipe == wanted]  # fmt: skip
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def build(progress: Callable[[str], None] = lambda _: None, cache: Path | None = None) -> Image:
+    """The image of the current recipe, built if it is not cached; safe to call from two programs at once.
+
+    Raises BenchError where mmdebstrap is missing, the disk is full, or no package source answers.
+    """
+    cache = cache or default_cache()
+    image = find(cache)
+    if image:
+        return image
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache, progress):
+            return find(cache) or _build(cache, progress)
+    except OSError as error:
+        raise _disk_error(error, cache) from error
+
+
+def remove(digest: str, cache: Path | None = None) -> bool:
+    """Delete the image of that digest ("sha256:…" or its first hex digits); False where there is none.
+
+    Raises BenchError where something is still mounted below it, or two images begin that way.
+    """
+    cache = cache or default_cache()
+    prefix = digest.removeprefix("sha256:")
+    matches = [path for path, image in _cached(cache)
+               if prefix and image.digest.removeprefix("sha256:").startswith(prefix)]  # fmt: skip
+    if not matches:
+        return False
+    if len(matches) > 1:
+        raise BenchError(f"{len(matches)} images begin with '{digest}'", fix="give more digits")
+    try:
+        with _locked(cache, lambda _: None):
+            _remove_tree(matches[0].parent)
+    except OSError as error:
+        raise _disk_error(error, cache) from error
+    return True
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]
+
+
+def _cached(cache: Path) -> Iterator[tuple[Path, Image]]:
+    """Every complete image below `cache`, with the path of its description."""
+    for path in sorted(cache.glob("[0-9a-f]*/image.json")):
+        with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
+            facts = json.loads(path.read_text())
+            image = Image(
+                facts["digest"], path.parent / "rootfs", path.parent / "sandbox.tar", facts["recipe"]
+            )
+            if image.root.is_dir() and image.tar.is_file():
+                yield path, image
+
+
+def _build(cache: Path, progress: Callable[[str], None]) -> Image:
+    for stale in cache.glob(".build-*"):  # the lock is ours, so whoever made these is gone
+        _remove_tree(stale)
+    free = shutil.disk_usage(cache).free
+    if free < ROOM:
+        raise BenchError(
+            f"the image needs {ROOM >> 20} MiB below {cache} and {free >> 20} MiB are free",
+            fix="free some space, or point ISOBENCH_STATE at a larger disk",
+        )
+    work = Path(tempfile.mkdtemp(prefix=".build-", dir=cache))
+    work.chmod(0o755)
+    try:
+        return _build_in(work, cache, progress)
+    finally:
+        if work.exists():
+            _remove_tree(work)
+
+
+def _build_in(work: Path, cache: Path, progress: Callable[[str], None]) -> Image:
+    tar = work / "sandbox.tar"
+    _mmdebstrap(tar, work, host_sources(), progress)
+    (work / "debian.sources").unlink()
+    progress("unpacking")
+    root = work / "rootfs"
+    root.mkdir()
+    _run(["tar", "--extract", "--numeric-owner", "--preserve-permissions", "--file", str(tar),
+          "--directory", str(root)], progress)  # fmt: skip
+    for name in ("proc", "sys", "dev", "tmp"):
+        (root / name).mkdir(exist_ok=True)
+    with tar.open("rb") as file:
+        digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    made_by = recipe()
+    facts = {"digest": digest, "recipe": made_by, "packages": list(PACKAGES), "suite": debian_codename()}
+    (work / "image.json").write_text(json.dumps(facts, indent=1))
+    target = cache / _short(digest)
+    if target.exists():  # an older recipe gave the same bytes, or an incomplete image lies there
+        _remove_tree(target)
+    work.rename(target)
+    progress(f"built {digest}")
+    return Image(digest, target / "rootfs", target / "sandbox.tar", made_by)
+
+
+def _mmdebstrap(tar: Path, work: Path, sources: list[Source], progress: Callable[[str], None]) -> None:
+    if not shutil.which("mmdebstrap"):
+        raise BenchError(
+            "mmdebstrap, which builds the image, is not installed", fix="apt-get install mmdebstrap"
+        )
+    listing = work / "debian.sources"
+    listing.write_text("\n".join(source.stanza() for source in sources))
+    argv = ["mmdebstrap", f"--mode={'root' if os.geteuid() == 0 else 'unshare'}", "--variant=minbase",
+            "--format=tar", "--skip=output/dev", f"--include={','.join(PACKAGES)}",
+            '--aptopt=APT::Install-Recommends "false"', f"--customize-hook={_TIDY}",
+            debian_codename(), str(tar), str(listing)]  # fmt: skip
+    for part in ("man", "locale", "doc", "info"):
+        argv.insert(1, f"--dpkgopt=path-exclude=/usr/share/{part}/*")
+    environment = {"SOURCE_DATE_EPOCH": str(EPOCH)}
+    if os.geteuid() == 0:  # without root the tree belongs to a mapped user who cannot reach `work`
+        environment["TMPDIR"] = str(work)
+    _run(argv, progress, environment)
+
+
+def _run(argv: list[str], progress: Callable[[str], None], environment: dict[str, str] | None = None) -> None:
+    """Run to the end with its messages passed on; BenchError with the last of them where it fails."""
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        errors="replace", env={**os.environ, "LC_ALL": "C", **(environment or {})}, start_new_session=True,
+    )  # fmt: skip
+    timer = threading.Timer(BUILD_DEADLINE, _kill_group, (process.pid,))
+    timer.start()
+    tail: list[str] = []
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            tail = [*tail[-30:], line.rstrip()]
+            if line.startswith("I: ") and "hook" not in line:
+                progress(line[3:].strip())
+        code = process.wait(timeout=BUILD_DEADLINE)
+    except BaseException:
+        _kill_group(process.pid)
+        process.wait(timeout=10)
+        raise
+    finally:
+        timer.cancel()
+        process.stderr.close()
+    if code:
+        raise _build_error(argv[0], code, tail)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _build_error(tool: str, code: int, tail: list[str]) -> BenchError:
+    text = "\n".join(tail)
+    if "no space left" in text.lower():
+        return BenchError(f"the disk filled up while {tool} built the image",
+                          fix="free some space, or point ISOBENCH_STATE at a larger disk")  # fmt: skip
+    if any(words in text.lower() for words in _UNREACHABLE):
+        return BenchError(f"{tool} could not fetch the packages:\n{text}",
+                          fix="check the package sources with: apt-get update")  # fmt: skip
+    return BenchError(f"{tool} ended with {code}:\n{text}", fix="read its messages above; then build again")
+
+
+def _disk_error(error: OSError, cache: Path) -> BenchError:
+    if error.errno == errno.ENOSPC:
+        return BenchError(f"the disk that holds {cache} is full",
+                          fix="free some space, or point ISOBENCH_STATE at a larger disk")  # fmt: skip
+    return BenchError(
+        f"{cache}: {error}", fix="check its permissions, or set ISOBENCH_STATE to another directory"
+    )
+
+
+@contextlib.contextmanager
+def _locked(cache: Path, progress: Callable[[str], None]) -> Iterator[None]:
+    """Hold the one build lock of this cache; BenchError where another keeps it past the deadline."""
+    fd = os.open(cache / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        until = time.monotonic() + BUILD_DEADLINE
+        waiting = False
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise BenchError("another build has held the image cache for half an hour",
+                                     fix=f"end it; see: fuser {cache / '.lock'}") from None  # fmt: skip
+                if not waiting:
+                    progress("waiting for another build")
+                waiting = True
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(fd)
+
+
+def mounts_below(path: Path, root: Path = Path("/")) -> list[str]:
+    """Mount points at or below `path`, from /proc/self/mountinfo."""
+    top = str(path.resolve())
+    lines = (root / "proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4].replace("\\040", " ") for line in lines]
+    return [point for point in points if point == top or point.startswith(top + "/")]
+
+
+def _remove_tree(path: Path) -> None:
+    """Delete a tree, but never through a mount: what is mounted there is not ours to delete."""
+    mounted = mounts_below(path)
+    if mounted:
+        raise BenchError(f"{mounted[0]} is still mounted below the image", fix="bench clean")
+    shutil.rmtree(path)
