@@ -1,0 +1,195 @@
+"""Suite → Plan: cases, skipped cells, and seeded randomised blocks. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench import limits as units
+from bench.model import (
+    Case,
+    Experiment,
+    Plan,
+    PlannedTrial,
+    Scalar,
+    Skipped,
+    Suite,
+    Tenant,
+)
+
+# Seconds a trial costs beside its workload, for the estimate of `bench plan` only; by runtime name.
+OVERHEAD = {"process": 0.06, "cgroup": 0.07, "namespace": 0.09, "docker": 0.7, "podman": 1.2}
+
+Lacking = Callable[[str, Case], Skipped | None]
+"""(runtime, case) → why it cannot run on this host, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of an experiment's matrix: the limits of each tenant and the params, for any runtime."""
+
+    experiment: str
+    label: str
+    limits: Mapping[str, Mapping[str, Scalar]]
+    params: Mapping[str, Scalar]
+
+    def case_id(self, runtime: str) -> str:
+        """Id of the case that runs this row with its limits."""
+        return f"{self.experiment}/{runtime}/{self.label}"
+
+    def control_id(self, runtime: str) -> str:
+        """Id of the baseline's case: no limits, so one for all rows that share the params."""
+        params = ",".join(f"{k}={v}" for k, v in self.params.items())
+        return f"{self.experiment}/{runtime}/{','.join(filter(None, ('control', params)))}"
+
+
+def rows(experiment: Experiment, quick: bool = False) -> list[Row]:
+    """All rows of an experiment, or those of its quick variant (none where that skips it)."""
+    experiment = quickened(experiment) if quick else experiment
+    if quick and experiment.quick and experiment.quick.get("skip"):
+        return []
+    axes = [(t.name, limit, values) for t in experiment.tenants for limit, values in t.limits.items()]
+    params = list(experiment.params.items())
+    result = []
+    for chosen in itertools.product(*(values for _, _, values in axes)):
+        for setting in itertools.product(*(values for _, values in params)):
+            limits: dict[str, dict[str, Scalar]] = {t.name: {} for t in experiment.tenants}
+            for (tenant, limit, _), value in zip(axes, chosen, strict=True):
+                limits[tenant][limit] = value
+            named = dict(zip((k for k, _ in params), setting, strict=True))
+            result.append(Row(experiment.name, _label(experiment, limits, named), limits, named))
+    return result
+
+
+def _label(
+    experiment: Experiment, limits: Mapping[str, Mapping[str, Scalar]], params: Mapping[str, Scalar]
+) -> str:
+    """The row in words: "0.5 cores", "128 MiB + swap 0 B", "4:1", "weights 800:100, scheduler=bfq"."""
+    judged = experiment.verdict.limit
+    if len(limits) > 1 and judged:
+        values = [tenant.get(judged, 100) for tenant in limits.values()]
+        smallest = min(float(v) for v in values)
+        text = ":".join(f"{float(v) / smallest:g}" for v in values)
+    else:
+        first = next(iter(limits.values()))
+        text = " + ".join(
+            (f"{name} " if i else "") + units.show(name, value)
+            for i, (name, value) in enumerate(first.items())
+        )
+    return ", ".join([text or "no limit", *(f"{k}={v}" for k, v in params.items())])
+
+
+def quickened(experiment: Experiment) -> Experiment:
+    """The experiment with its `quick` table applied."""
+    quick: Mapping[str, Any] = experiment.quick or {}
+    tenants = []
+    for tenant in experiment.tenants:
+        limits = dict(tenant.limits)
+        for name, by_tenant in quick.get("limits", {}).items():
+            values = by_tenant.get(tenant.name, by_tenant.get(""))
+            if name in limits and values is not None:
+                limits[name] = tuple(values)
+        args = {**tenant.args, **{k: v for k, v in quick.get("args", {}).items() if k in tenant.args}}
+        tenants.append(replace(tenant, limits=limits, args=args))
+    params = {**experiment.params, **{k: tuple(v) for k, v in quick.get("params", {}).items()}}
+    return replace(experiment, tenants=tuple(tenants), params=params)
+
+
+def cases(experiment: Experiment, runtime: str, baseline: bool, quick: bool = False) -> list[Case]:
+    """The cases of one experiment in one runtime; a baseline has one for all rows of the same params."""
+    applied = quickened(experiment) if quick else experiment
+    result: dict[str, Case] = {}
+    for row in rows(experiment, quick):
+        case_id = row.control_id(runtime) if baseline else row.case_id(runtime)
+        tenants = tuple(
+            Tenant(t.name, t.workload, dict(t.args), {} if baseline else dict(row.limits[t.name]))
+            for t in applied.tenants
+        )
+        result[case_id] = Case(
+            id=case_id,
+            experiment=experiment.name,
+            runtime=runtime,
+            tenants=tenants,
+            params=dict(row.params),
+            needs=experiment.needs,
+            settle=experiment.settle,
+            deadline=experiment.deadline,
+            seconds=_seconds(tenants),
+        )
+    return list(result.values())
+
+
+def _seconds(tenants: Iterable[Tenant]) -> float:
+    """How long the workloads are expected to take: the longest `seconds` or `hold`, else a guess of 0.5 s."""
+    stated = [float(t.args.get("seconds", t.args.get("hold", 0.5))) for t in tenants]
+    return max(stated, default=0.5)
+
+
+def make(
+    suite: Suite,
+    runtimes: Sequence[str],
+    *,
+    seed: int,
+    quick: bool = False,
+    blocks: int | None = None,
+    baseline: Callable[[str], bool],
+    lacking: Lacking,
+    only: str | None = None,
+) -> Plan:
+    """The plan of a run. `only` keeps the experiments whose name contains it."""
+    chosen = [e for e in suite.experiments if not only or only in e.name]
+    kept: list[Case] = []
+    skipped: list[Skipped] = []
+    for experiment in chosen:
+        allowed = [r for r in runtimes if experiment.runtimes is None or r in experiment.runtimes]
+        for runtime in allowed:
+            for case in cases(experiment, runtime, baseline(runtime), quick):
+                reason = lacking(runtime, case)
+                if reason is None:
+                    kept.append(case)
+                else:
+                    skipped.append(reason)
+    count = blocks or (suite.quick_blocks if quick else suite.blocks)
+    plan = Plan(
+        suite=replace(suite, experiments=tuple(chosen)),
+        seed=seed,
+        quick=quick,
+        blocks=count,
+        runtimes=tuple(runtimes),
+        cases=tuple(kept),
+        skipped=tuple(skipped),
+        trials=(),
+    )
+    return replace(plan, trials=tuple(_blocks(plan, [c.id for c in kept], 0, count)))
+
+
+def extend(plan: Plan, case_ids: Iterable[str]) -> Plan:
+    """The plan with one more block of those cases only, in random order."""
+    wanted = [c.id for c in plan.cases if c.id in set(case_ids)]
+    block = max((t.block for t in plan.trials), default=-1) + 1
+    return replace(plan, trials=(*plan.trials, *_blocks(plan, wanted, block, block + 1)))
+
+
+def _blocks(plan: Plan, case_ids: Sequence[str], first: int, end: int) -> list[PlannedTrial]:
+    index = len(plan.trials)
+    result: list[PlannedTrial] = []
+    for block in range(first, end):
+        order = list(case_ids)
+        random.Random(f"{plan.seed}/{block}").shuffle(order)  # noqa: S311 - an order, not a secret
+        result += [PlannedTrial(index + i, block, case) for i, case in enumerate(order)]
+        index += len(order)
+    return result
+
+
+def estimate(plan: Plan, done: Iterable[int] = ()) -> float:
+    """Seconds the trials not yet done will take, from stated workload times and known overheads."""
+    finished = set(done)
+    by_id = {c.id: c for c in plan.cases}
+    return sum(
+        by_id[t.case].seconds + OVERHEAD.get(by_id[t.case].runtime.partition(":")[0], 0.5)
+        for t in plan.trials
+        if t.index not in finished
+    )

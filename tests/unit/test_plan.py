@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import plan, suite
+from bench.model import Plan, Skipped
+
+SUITE = suite.load("cgroups")
+
+
+def planned(seed: int = 1, **options) -> Plan:
+    options.setdefault("lacking", lambda runtime, case: None)
+    return plan.make(SUITE, ("process", "cgroup"), seed=seed, baseline=lambda r: r == "process", **options)
+
+
+def test_a_block_holds_every_case_once():
+    made = planned(blocks=3)
+    ids = sorted(c.id for c in made.cases)
+    for block in range(3):
+        assert sorted(t.case for t in made.trials if t.block == block) == ids
+    assert [t.index for t in made.trials] == list(range(len(made.trials)))
+
+
+@given(st.integers(0, 2**32))
+def test_the_order_comes_from_the_seed_alone(seed: int):
+    assert planned(seed).trials == planned(seed).trials
+
+
+def test_blocks_are_in_different_orders():
+    made = planned(blocks=2)
+    first, second = ([t.case for t in made.trials if t.block == b] for b in (0, 1))
+    assert first != second
+
+
+def test_a_baseline_has_one_case_for_all_rows():
+    made = planned()
+    controls = [c for c in made.cases if c.runtime == "process" and c.experiment == "cpu-ceiling"]
+    assert [c.id for c in controls] == ["cpu-ceiling/process/control"]
+    assert not any(t.limits for c in controls for t in c.tenants)
+    assert len([c for c in made.cases if c.runtime == "cgroup" and c.experiment == "cpu-ceiling"]) == 5
+
+
+def test_rows_know_the_ids_of_their_cases():
+    made = planned()
+    ids = {c.id for c in made.cases}
+    for experiment in SUITE.experiments:
+        for row in plan.rows(experiment):
+            assert row.case_id("cgroup") in ids
+            assert row.control_id("process") in ids
+
+
+def test_weights_are_labelled_as_a_ratio():
+    weight = next(e for e in SUITE.experiments if e.name == "cpu-weight")
+    assert [r.label for r in plan.rows(weight)] == ["1:1", "2:1", "4:1", "10:1"]
+    assert [r.label for r in plan.rows(weight, quick=True)] == ["4:1"]
+
+
+def test_a_cell_that_cannot_run_is_kept_with_its_reason():
+    made = planned(
+        lacking=lambda r, c: Skipped(c, "not testable", "no", "fix") if "io" in c.experiment else None
+    )
+    assert {s.case.experiment for s in made.skipped} >= {"io-write-direct", "io-weight-bfq"}
+    assert not any("io-" in t.case for t in made.trials)
+
+
+def test_quick_is_a_subset_that_is_much_shorter():
+    assert plan.estimate(planned(quick=True)) < plan.estimate(planned()) / 4
+
+
+def test_extending_adds_one_block_of_the_given_cases():
+    made = planned(blocks=2)
+    more = plan.extend(made, [made.cases[3].id, made.cases[5].id, "no such case"])
+    added = more.trials[len(made.trials) :]
+    assert {t.case for t in added} == {made.cases[3].id, made.cases[5].id}
+    assert {t.block for t in added} == {2}
+    assert [t.index for t in more.trials] == list(range(len(more.trials)))
+
+
+def test_only_keeps_matching_experiments():
+    assert {c.experiment for c in planned(only="cpuset").cases} == {"cpuset"}
+
+
+def test_the_estimate_counts_only_what_is_left():
+    made = planned(blocks=1)
+    assert plan.estimate(made, done=[t.index for t in made.trials]) == 0
+    assert plan.estimate(replace(made, trials=made.trials[:1])) < plan.estimate(made)
