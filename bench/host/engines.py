@@ -1,0 +1,165 @@
+"""Container engines through their Docker-compatible API: connection, image, facts, and removal.
+
+Only the engine's own socket is spoken to; nothing is ever pulled from a registry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.errors import HostError, SandboxError
+from bench.model import Missing, Scalar
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from bench.image import Image
+
+Kind = Literal["docker", "podman"]
+PODMAN_SOCKET = Path("/run/podman/podman.sock")
+TIMEOUT = 60.0
+"""Seconds without an answer after which an API call has failed."""
+_FIX = {
+    "docker": "start Docker: systemctl start docker, or without systemd: bench setup",
+    "podman": f"podman system service --time=0 unix://{PODMAN_SOCKET} &",
+}
+
+
+def endpoint(kind: Kind) -> str:
+    """The address of an engine's socket; DOCKER_HOST is honoured for Docker, CONTAINER_HOST for Podman."""
+    if kind == "docker":
+        return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    return os.environ.get("CONTAINER_HOST") or f"unix://{PODMAN_SOCKET}"
+
+
+def connect(kind: Kind, timeout: float = TIMEOUT) -> DockerClient | Missing:
+    """A client of that engine on this machine, or what is missing. The caller closes it."""
+    import docker
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    url = endpoint(kind)
+    if not url.startswith("unix://"):
+        return Missing(kind, f"{url} may be another machine, which cannot be watched from here",
+                       "use an engine on this host: unset DOCKER_HOST")  # fmt: skip
+    if not Path(url.removeprefix("unix://")).exists():
+        return Missing(kind, f"no {kind} engine listens at {url}", _FIX[kind])
+    client = None
+    try:
+        client = docker.DockerClient(base_url=url, timeout=int(timeout))
+        client.ping()
+    except (DockerException, RequestException, OSError) as error:
+        if client is not None:
+            client.close()
+        fix = "join the docker group, or run as root" if "Permission denied" in str(error) else _FIX[kind]
+        return Missing(kind, f"the {kind} engine at {url} does not answer: {error}", fix)
+    return client
+
+
+@contextlib.contextmanager
+def speaking(doing: str) -> Iterator[None]:
+    """The seam of this library: whatever the engine or its socket throws becomes a SandboxError."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (DockerException, RequestException, OSError) as error:
+        text = getattr(error, "explanation", None) or str(error)
+        raise SandboxError(
+            f"{doing}: {text}", fix="read the engine's own log; is it still running?"
+        ) from error
+
+
+def ensure_image(client: DockerClient, image: Image) -> str:
+    """The tag of `image` in that engine, imported from its tar where the engine does not hold it."""
+    from docker.errors import ImageNotFound
+
+    with speaking(f"importing the sandbox image {image.tag}"):
+        with contextlib.suppress(ImageNotFound):
+            held = client.images.get(image.tag)
+            if (held.labels or {}).get("isobench.digest") == image.digest:
+                return image.tag
+        repository, _, tag = image.tag.partition(":")
+        said = client.api.import_image_from_file(
+            str(image.tar), repository=repository, tag=tag, changes=[f"LABEL isobench.digest={image.digest}"]
+        )
+        if "errorDetail" in str(said):  # the engine answers 200 before it has read the tar
+            raise SandboxError(
+                f"importing {image.tag}: {str(said)[-300:]}", fix="docker system df; free some space"
+            )
+        client.images.get(image.tag)
+    return image.tag
+
+
+def facts(client: DockerClient) -> dict[str, Scalar | None]:
+    """Version, storage driver, cgroup driver and version, and the OCI runtimes of that engine."""
+    with speaking("asking the engine what it is"):
+        info = client.info()
+    return {
+        "engine.version": info.get("ServerVersion"),
+        "engine.storage": info.get("Driver"),
+        "engine.cgroup_driver": info.get("CgroupDriver"),
+        "engine.cgroup_version": info.get("CgroupVersion"),
+        "engine.default_runtime": info.get("DefaultRuntime"),
+        "engine.runtimes": ",".join(sorted(info.get("Runtimes") or {})) or None,
+        "engine.rootless": "rootless" in str(info.get("SecurityOptions") or ""),
+    }
+
+
+def known_runtimes(info: Mapping[str, Any]) -> list[str]:
+    """The OCI runtimes an engine's `info` names, sorted."""
+    return sorted(info.get("Runtimes") or {})
+
+
+def _split(name: str) -> tuple[Kind, str]:
+    kind, _, rest = name.partition(":")
+    if kind not in ("docker", "podman") or not rest.startswith("isobench-"):
+        raise HostError(
+            f"'{name}' is not a resource of this program", fix="remove it by hand, if it is yours"
+        )
+    return ("docker" if kind == "docker" else "podman"), rest
+
+
+@contextlib.contextmanager
+def _client_for_removal(kind: Kind) -> Iterator[DockerClient]:
+    client = connect(kind)
+    if isinstance(client, Missing):
+        raise HostError(f"what {kind} holds cannot be removed: {client.cause}", fix=client.fix)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def undo_container(name: str) -> None:
+    """Kill and remove the container "ENGINE:NAME" with its volumes; nothing to do where it is gone."""
+    from docker.errors import NotFound
+
+    kind, container = _split(name)
+    with (
+        _client_for_removal(kind) as client,
+        speaking(f"removing container {container}"),
+        contextlib.suppress(NotFound),
+    ):
+        client.api.remove_container(container, force=True, v=True)
+
+
+def undo_network(name: str) -> None:
+    """Remove the network "ENGINE:NAME", whatever is still attached; nothing to do where it is gone."""
+    from docker.errors import NotFound
+
+    kind, network = _split(name)
+    with (
+        _client_for_removal(kind) as client,
+        speaking(f"removing network {network}"),
+        contextlib.suppress(NotFound),
+    ):
+        held = client.networks.get(network)
+        for container in held.attrs.get("Containers") or {}:
+            held.disconnect(container, force=True)
+        held.remove()
