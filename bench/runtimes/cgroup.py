@@ -1,0 +1,37 @@
+"""A process under cgroup limits alone: same files, same network, same process table as the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import ClassVar
+
+from bench import sandboxes
+from bench.host import cgroups
+from bench.model import Missing, Tenant
+from bench.runtimes import Arena, Sandbox
+
+
+class Runtime:
+    """Limits written straight into the tenant's cgroup and read back."""
+
+    name: ClassVar[str] = "cgroup"
+    title: ClassVar[str] = "cgroup limits"
+    baseline: ClassVar[bool] = False
+    controls: ClassVar[frozenset[str]] = sandboxes.CGROUP_CONTROLS
+
+    def __init__(self, variant: str | None = None) -> None:
+        self.variant = variant
+
+    def requires(self) -> Sequence[Missing]:
+        """Why this user can make no cgroup here, if so."""
+        refused = cgroups.detect().refuses()
+        return (refused,) if refused else ()
+
+    def lacks(self, limit: str) -> Missing | None:
+        """Why this kernel's cgroups cannot hold `limit`, if so."""
+        return cgroups.detect().lacks(limit)
+
+    def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
+        """A parked process in a cgroup with the tenant's limits already in force."""
+        return sandboxes.native(tenant, arena, self.controls)

@@ -1,0 +1,204 @@
+"""Cgroup limits and new namespaces of every kind, made by bubblewrap: a container without an engine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from bench import sandboxes
+from bench.errors import SandboxError
+from bench.host import cgroups, launch
+from bench.model import Missing, Scalar, Tenant
+from bench.runtimes import Arena, Sandbox
+
+if TYPE_CHECKING:
+    from bench.host.cgroups import Group
+    from bench.host.network import Pair
+
+INFO_FD = 3  # the first descriptor that `park` hands on
+# Each v1 hierarchy under its own name; "io" is the v2 name of what v1 calls blkio.
+V1_NAMES = {
+    "cpu": "cpu",
+    "cpuacct": "cpuacct",
+    "cpuset": "cpuset",
+    "memory": "memory",
+    "pids": "pids",
+    "io": "blkio",
+}
+KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
+# Docker's default set, so that both boundaries leave the same powers inside. Without dropping the
+# rest, root inside could mount the cgroup file system and lift its own limits.
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
+    "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+)  # fmt: skip
+
+
+class Runtime:
+    """Limits of a cgroup, plus new mount, PID, IPC, UTS, cgroup and network namespaces."""
+
+    name: ClassVar[str] = "namespace"
+    title: ClassVar[str] = "namespaces (bubblewrap)"
+    baseline: ClassVar[bool] = False
+    controls: ClassVar[frozenset[str]] = sandboxes.CGROUP_CONTROLS | {"net.egress"}
+
+    def __init__(self, variant: str | None = None) -> None:
+        self.variant = variant
+
+    def requires(self) -> Sequence[Missing]:
+        """Bubblewrap, and cgroups that this user may make."""
+        missing = []
+        if shutil.which("bwrap") is None:
+            missing.append(Missing("bubblewrap", "bwrap is not in PATH", "apt-get install bubblewrap"))
+        refused = cgroups.detect().refuses()
+        return [*missing, refused] if refused else missing
+
+    def lacks(self, limit: str) -> Missing | None:
+        """Why `limit` cannot be enforced here: the kernel's cgroups, or root for the network."""
+        if limit != "net.egress":
+            return cgroups.detect().lacks(limit)
+        if os.geteuid() != 0:
+            return Missing(limit, "only root can shape a network link", "run as root")
+        return None
+
+    @contextlib.contextmanager
+    def _opened(self, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
+        with ExitStack() as stack:
+            group = stack.enter_context(sandboxes.tenant_group(tenant, arena))
+            device = arena.disk.number if arena.disk else None
+            sandboxes.limit(group, tenant, self.controls, device)
+            scratch = stack.enter_context(sandboxes.tenant_scratch(tenant, arena))
+            pair = stack.enter_context(_network(tenant, arena))
+            info, writer = os.pipe()
+            stack.callback(os.close, info)
+            os.set_blocking(info, False)
+            netns = Path("/run/netns") / pair.netns if pair else None
+            attach = group.attach_files() if group else ()
+            try:
+                parked = launch.park(attach, netns=netns, extra=(writer,))
+            finally:
+                os.close(writer)
+            stack.callback(parked.close)
+            record = Record(info, netns)
+            prefix = command(arena, group, scratch, tenant.name, own_network=pair is None)
+            sandbox = sandboxes.NativeSandbox(
+                parked,
+                group,
+                "/workloads",
+                "/scratch",
+                pair.peer if pair else None,
+                self.controls,
+                device,
+                pair,
+                wrap=lambda argv: [*prefix, *argv],
+                wrapped=True,
+                recorded=record.facts,
+            )
+            stack.callback(sandbox.close)
+            yield sandbox
+
+    def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
+        """A process parked in its cgroup and network namespace; the others are made as it starts."""
+        return self._opened(tenant, arena)
+
+
+class Record:
+    """What bubblewrap says about the namespaces it made, and whether each differs from the host's."""
+
+    def __init__(self, info: int, netns: Path | None, root: Path = Path("/")) -> None:
+        self.info, self.netns, self.root = info, netns, root
+        self._text = b""
+
+    def facts(self) -> Mapping[str, Scalar | None]:
+        """`ns.KIND` inode numbers, `ns.KIND.new`, and the host PID of the init inside."""
+        with suppress(BlockingIOError):
+            while chunk := os.read(self.info, 4096):
+                self._text += chunk
+        told: dict[str, int] = {}
+        with suppress(ValueError):
+            told = json.loads(self._text)
+        if self.netns is not None:
+            with suppress(OSError):
+                told["net-namespace"] = self.netns.stat().st_ino
+        found: dict[str, Scalar | None] = {"bwrap.init": told.get("child-pid"), "bwrap.tasks": 2}
+        for kind in KINDS:
+            inode = told.get(f"{kind}-namespace")
+            found[f"ns.{kind}"] = inode
+            host = (self.root / "proc/self/ns" / kind).stat().st_ino
+            found[f"ns.{kind}.new"] = None if inode is None else inode != host
+        return found
+
+
+@contextlib.contextmanager
+def _network(tenant: Tenant, arena: Arena) -> Iterator[Pair | None]:
+    """A veth to the trial's iperf3 server, shaped to the tenant's limit; None where no peer is needed."""
+    rate = tenant.limits.get("net.egress")
+    if "peer" not in arena.needs:
+        if rate is not None:
+            raise SandboxError("net.egress needs a peer to send to", fix='add needs = ["peer"]')
+        yield None
+        return
+    from bench.host import network
+
+    with network.open_pair(arena, tenant) as pair:
+        if rate is not None:
+            pair.limit(float(rate))
+        yield pair
+
+
+def command(
+    arena: Arena, group: Group | None, scratch: Path, hostname: str, *, own_network: bool
+) -> list[str]:
+    """The bubblewrap command line up to and including `--`."""
+    argv = ["bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup"]
+    argv += ["--unshare-net"] if own_network else []
+    argv += ["--unshare-user"] if os.geteuid() != 0 else ["--cap-drop", "ALL"]
+    if os.geteuid() == 0:
+        argv += [word for name in CAPABILITIES for word in ("--cap-add", name)]
+    argv += ["--hostname", hostname, "--die-with-parent", "--new-session", "--info-fd", str(INFO_FD)]
+    argv += _files(arena)
+    argv += ["--proc", "/proc", "--dev", "/dev"]
+    # A tmpfs without a size holds half of the memory, as much as the guard lets a trial use.
+    argv += ["--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
+    argv += ["--tmpfs", "/sys"]
+    for name in ("block", "dev", "devices"):
+        argv += ["--ro-bind-try", f"/sys/{name}", f"/sys/{name}"]
+    argv += _own_cgroup(group)
+    argv += ["--ro-bind", str(arena.workloads), "/workloads", "--bind", str(scratch), "/scratch"]
+    return [*argv, "--chdir", "/", "--"]
+
+
+def _files(arena: Arena) -> list[str]:
+    """The image as root, or the host's system directories where there is no image."""
+    if arena.image is not None:
+        return ["--ro-bind", str(arena.image.root), "/"]
+    argv: list[str] = []
+    for name in ("usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        path = Path("/") / name
+        if path.is_symlink():
+            argv += ["--symlink", str(path.readlink()), str(path)]
+        else:
+            argv += ["--ro-bind-try", str(path), str(path)]
+    return argv
+
+
+def _own_cgroup(group: Group | None) -> list[str]:
+    """The tenant's cgroup read-only at /sys/fs/cgroup: per controller on v1, one directory on v2."""
+    if group is None:
+        return []
+    argv: list[str] = []
+    for controller, name in V1_NAMES.items():
+        owner = group.cgroups.owner(controller)
+        if owner is not None and owner.version == 1:
+            argv += ["--ro-bind", str(owner.mount / group.path), f"/sys/fs/cgroup/{name}"]
+    unified = group.cgroups.unified()
+    if not argv and unified is not None:
+        argv = ["--ro-bind", str(unified.mount / group.path), "/sys/fs/cgroup"]
+    return argv

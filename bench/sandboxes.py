@@ -1,0 +1,192 @@
+"""What the native runtimes share: a tenant's cgroup, its scratch directory, a parked process.
+
+`process`, `cgroup` and `namespace` differ only in what they ask of `native`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import HostError, SandboxError
+from bench.host import launch, mounts
+from bench.model import Reading, Scalar, Tenant
+
+if TYPE_CHECKING:
+    from bench.host.cgroups import Group
+    from bench.host.network import Pair
+    from bench.runtimes import Arena
+
+# Everything a cgroup can hold; which of it this kernel offers is for `Cgroups.lacks` to say.
+CGROUP_CONTROLS = frozenset(
+    {
+        "cpu", "cpu.weight", "cpuset", "memory", "memory.high", "swap", "pids",
+        "io.read", "io.write", "io.read_iops", "io.write_iops", "io.weight",
+    }
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class NativeSandbox:
+    """A parked child of this process, in its cgroup, ready to become the workload."""
+
+    parked: launch.Parked
+    cgroup: Group | None
+    workloads: str
+    scratch: str
+    peer: str | None = None
+    controls: frozenset[str] = frozenset()
+    device: str | None = None
+    """MAJ:MIN of the trial's disk, which the io limits apply to."""
+    pair: Pair | None = None
+    wrap: Callable[[Sequence[str]], list[str]] = list
+    """Puts a wrapper such as bubblewrap before the command line."""
+    wrapped: bool = False
+    recorded: Callable[[], Mapping[str, Scalar | None]] = dict
+    cwd: str = "/"
+    process: launch.NativeProcess | None = None
+    _facts: dict[str, Scalar | None] = field(default_factory=dict)
+
+    def start(self, argv: Sequence[str], env: Mapping[str, str]) -> launch.NativeProcess:
+        """Become `argv`; SandboxError where it cannot be executed."""
+        group = self.cgroup
+        self.process = self.parked.start(
+            self.wrap(argv),
+            env,
+            self.cwd,
+            oom_kills=(lambda: oom_kills(group)) if group else None,
+            wrapped=self.wrapped,
+            alone=group is None,
+        )
+        return self.process
+
+    def effective(self) -> dict[str, Reading]:
+        """Every control as the kernel holds it, the minimum over all ancestors."""
+        readings = {}
+        for limit in sorted(self.controls):
+            if limit == "net.egress":
+                none = Reading(None, reason="this case has no network")
+                readings[limit] = self.pair.rate() if self.pair else none
+            elif self.cgroup:
+                readings[limit] = self.cgroup.effective(limit, device=self.device)
+        return readings
+
+    def pids(self) -> list[int]:
+        """Host PIDs of everything inside, the parked child included."""
+        return self.cgroup.pids() if self.cgroup else launch.session_pids(self.parked.pid)
+
+    def facts(self) -> dict[str, Scalar | None]:
+        """PID, cgroup, and the resident size of the parked child, the floor of rusage's maxrss."""
+        own: dict[str, Scalar | None] = {
+            "pid": self.parked.pid,
+            "cgroup": self.cgroup.absolute() if self.cgroup else None,
+            "parked.rss": self.parked.floor,
+        }
+        return own | dict(self.recorded())
+
+    def kill(self) -> None:
+        """Kill everything inside at once, by cgroup where there is one."""
+        if self.process:
+            self.process.kill()
+        if self.cgroup:
+            self.cgroup.kill()
+
+    def close(self) -> None:
+        """Kill what still runs and reap the workload. Idempotent."""
+        self.parked.close()
+        if self.process:
+            self.kill()
+            self.process.end()
+
+
+def oom_kills(group: Group) -> int | None:
+    """How many processes of that cgroup the kernel's OOM killer ended; None where it does not count.
+
+    Source: `oom_kill` of memory.events (v2) or memory.oom_control (v1, since Linux 4.13).
+    """
+    name = {1: "memory.oom_control", 2: "memory.events"}.get(group.cgroups.version("memory") or 0)
+    if name is None:
+        return None
+    try:
+        text = group.file("memory", name).read_text()
+    except OSError:
+        return None  # the group is gone, or this kernel has no such counter
+    counts = [line.split()[1] for line in text.splitlines() if line.startswith("oom_kill ")]
+    return int(counts[0]) if counts else None
+
+
+@contextlib.contextmanager
+def tenant_group(tenant: Tenant, arena: Arena) -> Iterator[Group | None]:
+    """The tenant's cgroup below the trial's guard for the length of the block; None without a guard."""
+    if arena.guard is None:
+        yield None
+        return
+    group = arena.guard.child(tenant.name)
+    try:
+        group.create(arena.ledger)
+        yield group
+    finally:
+        group.remove()
+
+
+@contextlib.contextmanager
+def tenant_scratch(tenant: Tenant, arena: Arena) -> Iterator[Path]:
+    """The tenant's own host directory below the trial's scratch, deleted with all it holds after."""
+    directory = arena.scratch / tenant.name
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=False)
+
+
+@contextlib.contextmanager
+def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[NativeSandbox]:
+    """A sandbox on the host's own network whose limits are a cgroup's; none where `controls` is empty.
+
+    It sees the run's root view where there is one, else the host's own files.
+    """
+    with ExitStack() as stack:
+        group = stack.enter_context(tenant_group(tenant, arena))
+        device = arena.disk.number if arena.disk else None
+        limit(group, tenant, controls, device)
+        scratch = stack.enter_context(tenant_scratch(tenant, arena))
+        peer = None
+        if "peer" in arena.needs:
+            from bench.host import network
+
+            peer = stack.enter_context(network.loopback_server(arena))
+        parked = launch.park(group.attach_files() if group else (), arena.root)
+        stack.callback(parked.close)
+        sandbox = NativeSandbox(
+            parked,
+            group,
+            "/workloads" if arena.root else str(arena.workloads),
+            mounts.inside(arena.root, scratch) if arena.root else str(scratch),
+            peer,
+            controls,
+            device,
+            recorded=lambda: {"chroot": arena.root is not None},
+        )
+        stack.callback(sandbox.close)
+        yield sandbox
+
+
+def limit(group: Group | None, tenant: Tenant, controls: frozenset[str], device: str | None) -> None:
+    """Set those of the tenant's limits that a cgroup holds; SandboxError where there is no cgroup."""
+    wanted = {k: v for k, v in tenant.limits.items() if k in controls and k in CGROUP_CONTROLS}
+    if not wanted:
+        return
+    if group is None:
+        raise SandboxError(
+            f"tenant '{tenant.name}' is to be limited, and there is no cgroup for it",
+            fix="run as root, or in a delegated scope (see `bench doctor`)",
+        )
+    if device is None and any(name.startswith("io.") and name != "io.weight" for name in wanted):
+        raise HostError("IO limits need a disk to apply to", fix='add needs = ["disk"] to the experiment')
+    group.set(wanted, device=device)
