@@ -1,0 +1,13 @@
+"""Control groups of either version, or both at once: one path, one vocabulary, every limit read back."""
+
+from __future__ import annotations
+
+from bench.host.cgroups.group import Group
+from bench.host.cgroups.guard import guard, of_pid, remove_run, run_group, unbounded, undo
+from bench.host.cgroups.hierarchy import Cgroups, Hierarchy, detect
+from bench.host.cgroups.v1 import CPU_PERIOD
+
+__all__ = [
+    "CPU_PERIOD", "Cgroups", "Group", "Hierarchy", "detect", "guard", "of_pid", "remove_run", "run_group",
+    "unbounded", "undo",
+]  # fmt: skip
