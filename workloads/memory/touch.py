@@ -24,6 +24,8 @@
 # unit = "s"
 # better = "lower"
 # ///
+# pathlib is not worth its import in a program that runs for a moment.
+# ruff: noqa: PTH108
 """Takes memory `step` by `step` up to `size`, writes to every page of it, and says how far it came.
 
 `kind` is anon (private pages), shmem (a memfd) or tmpfs (an unlinked file in /dev/shm). The last

@@ -1,0 +1,111 @@
+#!/usr/bin/python3 -IS
+# /// bench
+# title   = "TCP to a neighbour with iperf3"
+# area    = "network"
+# needs   = ["python3", "iperf3"]
+# args    = { seconds = 2.0, omit = 0.3, streams = 1 }
+# [metrics."net.rate"]
+# unit = "bytes/s"
+# better = "higher"
+# [metrics."net.bytes"]
+# unit = "bytes"
+# better = "higher"
+# [metrics."net.retransmits"]
+# unit = "1"
+# better = "lower"
+# [metrics."net.mss"]
+# unit = "bytes"
+# ///
+"""Sends to the iperf3 server at BENCH_PEER and reports the goodput that arrived there.
+
+The first `omit` seconds do not count. A server that is busy or not up yet is tried again for 2 s.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+RETRY = 2.0  # s
+PAUSE = 0.05  # s
+AGAIN = ("busy", "refused", "unable to connect", "unreachable")
+
+
+def arguments(defaults):
+    for word in sys.argv[1:]:
+        key, equals, text = word.partition("=")
+        name = key[2:]
+        if not key.startswith("--") or not equals or name not in defaults:
+            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(defaults)}")
+        defaults[name] = type(defaults[name])(text)
+    return defaults
+
+
+def say(fact):
+    os.write(1, json.dumps(fact).encode() + b"\n")
+
+
+def translate(output):
+    """Observations (metric, value, unit, reason) of iperf3's JSON; ValueError with its complaint."""
+    fact = json.loads(output)
+    if "error" in fact:
+        raise ValueError(fact["error"])
+    end, start = fact["end"], fact["start"]
+    received, sent = end.get("sum_received", {}), end.get("sum_sent", {})
+    rate, mss = received.get("bits_per_second"), start.get("tcp_mss_default") or start.get("tcp_mss")
+    return [
+        ("net.rate", rate / 8 if rate else None, "bytes/s", "the receiver reported nothing"),
+        ("net.bytes", received.get("bytes"), "bytes", "the receiver reported nothing"),
+        ("net.retransmits", sent.get("retransmits"), "1", "this kernel does not tell retransmits"),
+        ("net.mss", mss, "bytes", "iperf3 did not report it"),
+    ]
+
+
+def attempt(words, omit, limit):
+    """One run of iperf3: its standard output. The events stand around the part that counts."""
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        try:
+            output, _ = process.communicate(timeout=omit)
+        except subprocess.TimeoutExpired:
+            say({"event": "start"})
+            output, _ = process.communicate(timeout=limit)
+            say({"event": "end"})
+        return output
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    args = arguments({"seconds": 2.0, "omit": 0.3, "streams": 1})
+    address, colon, port = os.environ.get("BENCH_PEER", "").rpartition(":")
+    if not colon:
+        sys.exit("BENCH_PEER is not set to ADDRESS:PORT of an iperf3 server")
+    words = [
+        "iperf3", "-J", "-c", address.strip("[]"), "-p", port, "-t", f"{args['seconds']:g}",
+        "-O", f"{args['omit']:g}", "-P", str(args["streams"]),
+    ]  # fmt: skip
+    give_up = time.monotonic() + RETRY
+    while True:
+        try:
+            found = translate(attempt(words, max(args["omit"], 0.2), args["seconds"] + 30))
+            break
+        except FileNotFoundError as error:
+            sys.exit(f"{error.filename}: not found")
+        except ValueError as error:
+            again = any(word in str(error).lower() for word in AGAIN)
+            if not again or time.monotonic() >= give_up:
+                sys.exit(f"iperf3: {error}")
+            time.sleep(PAUSE)
+    for metric, value, unit, reason in found:
+        fact = {"metric": metric, "value": value, "unit": unit}
+        say(fact if value is not None else {**fact, "reason": reason})
+
+
+if __name__ == "__main__":
+    main()
