@@ -1,0 +1,189 @@
+"""A run as the content of a report: everything the template prints, as text and sort keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.frames import Run
+from bench.model import Experiment, Finding, Scalar
+from bench.render import figures, method, numbers, prose
+from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
+from bench.render.verdicts import MARKS, Mark, mark
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A table cell: text, a numeric sort key ("" sorts last), and what to say on hover."""
+
+    text: str
+    key: str = ""
+    title: str = ""
+    small: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finding as a row of a table."""
+
+    anchor: str
+    runtime: str
+    control: bool
+    label: str
+    mark: Mark
+    requested: Value
+    effective: Value
+    measured: Value
+    deviation: Value
+    tolerance: Value
+    trials: Value
+    reason: str
+    fix: str
+    evidence: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One experiment: its question and a row for every finding."""
+
+    anchor: str
+    title: str
+    question: str
+    claim: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A group of limits: a sentence, pictures, tables."""
+
+    name: str
+    title: str
+    question: str
+    outcome: str
+    figures: tuple[figures.Figure, ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The whole report."""
+
+    title: str
+    question: str
+    conclusion: str
+    counts: tuple[tuple[Mark, int], ...]
+    columns: tuple[Column, ...]
+    matrix: tuple[Group, ...]
+    sections: tuple[Section, ...]
+    gaps: tuple[prose.Gap, ...]
+    about: method.About
+    glossary: tuple[Mark, ...]
+
+
+def build(run: Run, *, themed: bool) -> Document:
+    """The document of a run; figures use CSS variables where `themed`, else fixed light colours."""
+    experiments = {e.name: e for e in run.plan.suite.experiments}
+    matrix = groups(run)
+    units = method.units(run)
+    ids = anchors(run)
+    drawn = figures.draw(run, columns(run), themed=themed)
+    return Document(
+        title=run.plan.suite.title,
+        question=run.plan.suite.question,
+        conclusion=run.conclusion or prose.outcome(run.finding_list),
+        counts=tuple(prose.counts(run.finding_list)),
+        columns=columns(run),
+        matrix=matrix,
+        sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
+        gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),
+        about=method.about(run),
+        glossary=tuple(sorted(MARKS.values(), key=lambda m: -m.rank if m.style == "pass" else m.rank)),
+    )
+
+
+def _section(
+    run: Run,
+    group: Group,
+    experiments: Mapping[str, Experiment],
+    units: Mapping[str, str],
+    ids: Mapping[str, str],
+    drawn: Mapping[str, tuple[figures.Figure, ...]],
+) -> Section:
+    tables = []
+    for line in group.lines:
+        experiment = experiments.get(line.experiment)
+        rule = experiment.verdict.rule if experiment else "two-sided"
+        of = [f for f in run.finding_list if f.experiment == line.experiment]
+        tables.append(
+            Table(
+                anchor=line.anchor,
+                title=experiment.title if experiment else line.title,
+                question=experiment.question if experiment else "",
+                claim=experiment.claim if experiment else "",
+                rows=tuple(_row(f, rule, units, ids[f.id]) for f in of),
+            )
+        )
+    of_section = [f for f in run.finding_list if f.section == group.name]
+    return Section(
+        name=group.name,
+        title=TITLES.get(group.name, group.title),
+        question=tables[0].question if tables else "",
+        outcome=prose.outcome(of_section),
+        figures=drawn.get(group.name, ()),
+        tables=tuple(tables),
+    )
+
+
+def _row(finding: Finding, rule: str, units: Mapping[str, str], anchor: str) -> Row:
+    f = finding
+    effective = numbers.requested(f, f.effective)
+    if f.control:
+        effective = "unlimited"
+    return Row(
+        anchor=anchor,
+        runtime=f.runtime,
+        control=f.control,
+        label=f.label,
+        mark=mark(f),
+        requested=Value(numbers.requested(f, f.requested), _key(f.requested)),
+        effective=Value(effective, _key(f.effective), f.effective_source, _file(f.effective_source)),
+        measured=Value(
+            numbers.measured(f), _key(f.measured.estimate if f.measured else None), "", numbers.interval(f)
+        ),
+        deviation=Value(
+            numbers.deviation(f) or numbers.NONE,
+            _key(f.deviation.estimate if f.deviation else None),
+            numbers.deviation_interval(f),
+        ),
+        tolerance=Value(numbers.tolerance(f, rule), _key(f.tolerance[1] if f.tolerance else None)),
+        trials=_trials(f),
+        reason=f.reason,
+        fix=f.fix,
+        evidence=tuple((name, _evidence(name, value, units)) for name, value in f.evidence.items()),
+    )
+
+
+def _trials(f: Finding) -> Value:
+    n = f.measured.n if f.measured else len(f.values)
+    shown = ", ".join(numbers.quantity(v, f.unit, f.limit) for v in f.values)
+    return Value(str(n) if n else numbers.NONE, str(n), f"each trial: {shown}" if shown else "")
+
+
+def _evidence(name: str, value: Scalar | None, units: Mapping[str, str]) -> str:
+    bare = name.removeprefix("fact:")
+    unit = units.get(bare, "")
+    if not unit and ".stall." in f".{bare}.":
+        unit = "share" if bare.endswith("deviation") else "s"
+    return numbers.quantity(
+        value, "" if unit in ("count", "1") else unit, bare if bare.startswith("net.") else None
+    )
+
+
+def _file(source: str) -> str:
+    """The last part of a kernel file's path, which is what a reader looks for."""
+    return source.rsplit("/", 1)[-1] if source.startswith("/") else source
+
+
+def _key(value: Scalar | None) -> str:
+    return repr(float(value)) if isinstance(value, (int, float)) else ""

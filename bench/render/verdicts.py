@@ -1,0 +1,70 @@
+"""How a verdict looks: a symbol and a word for every one, so that colour is never the only sign."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.model import Finding, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One verdict as shown: `style` names its colour, a low `rank` is what a reader must see first."""
+
+    symbol: str
+    word: str
+    style: str
+    rank: int
+    meaning: str
+
+
+MARKS: dict[Verdict | None, Mark] = {
+    "fail": Mark("✗", "fail", "fail", 0, "The limit had an effect, and the value is outside the tolerance."),
+    "not enforced": Mark(
+        "○",
+        "not enforced",
+        "unenforced",
+        1,
+        "The limit had no effect: the workload got what it gets without.",
+    ),
+    "inconclusive": Mark(
+        "≈",
+        "inconclusive",
+        "inconclusive",
+        2,
+        "The 95 % interval straddles the tolerance, or trials are too few.",
+    ),
+    "not testable": Mark(
+        "?",
+        "not testable",
+        "untestable",
+        3,
+        "A precondition or a kernel feature is missing here; the cause is given.",
+    ),
+    "not offered": Mark("–", "not offered", "unoffered", 4, "This runtime has no such control."),
+    "pass": Mark(
+        "✓", "pass", "pass", 5, "The whole 95 % interval lies inside the tolerance, and the evidence agrees."
+    ),
+    None: Mark("•", "seen", "fact", 6, "A fact that was looked at; there is nothing to pass or fail."),
+}
+
+
+def mark(finding: Finding) -> Mark:
+    """How the verdict of that finding is shown."""
+    return MARKS[finding.verdict]
+
+
+def strain(finding: Finding) -> float:
+    """How much of its tolerance a finding uses up: 1 is the edge; 0 where there is no deviation."""
+    if finding.deviation is None:
+        return 0.0
+    value = finding.deviation.estimate
+    low, high = finding.tolerance or (0.0, 0.0)
+    width = max(abs(high if value >= 0 else low), 1e-9)
+    return abs(value) / width
+
+
+def telling(findings: Sequence[Finding]) -> Finding:
+    """The finding that must stand for the others: the worst verdict, then the largest strain."""
+    return min(findings, key=lambda f: (mark(f).rank, -strain(f)))
