@@ -187,9 +187,10 @@ def _blocks(plan: Plan, case_ids: Sequence[str], first: int, end: int) -> list[P
 def estimate(plan: Plan, done: Iterable[int] = ()) -> float:
     """Seconds the trials not yet done will take, from stated workload times and known overheads."""
     finished = set(done)
-    by_id = {c.id: c for c in plan.cases}
-    return sum(
-        by_id[t.case].seconds + OVERHEAD.get(by_id[t.case].runtime.partition(":")[0], 0.5)
-        for t in plan.trials
-        if t.index not in finished
-    )
+    cost = {c.id: estimate_case(c) for c in plan.cases}
+    return sum(cost[t.case] for t in plan.trials if t.index not in finished)
+
+
+def estimate_case(case: Case) -> float:
+    """Seconds one trial of the case will take."""
+    return case.seconds + OVERHEAD.get(case.runtime.partition(":")[0], 0.5)

@@ -100,8 +100,10 @@ class NativeSandbox:
         """Kill what still runs and reap the workload. Idempotent."""
         self.parked.close()
         if self.process:
-            self.kill()
-            self.process.end()
+            try:
+                self.kill()
+            finally:
+                self.process.end()
 
 
 def oom_kills(group: Group) -> int | None:
@@ -138,11 +140,23 @@ def tenant_group(tenant: Tenant, arena: Arena) -> Iterator[Group | None]:
 def tenant_scratch(tenant: Tenant, arena: Arena) -> Iterator[Path]:
     """The tenant's own host directory below the trial's scratch, deleted with all it holds after."""
     directory = arena.scratch / tenant.name
-    try:
+    with _explained(f"{directory} cannot be made"):
         directory.mkdir(parents=True, exist_ok=True)
+    try:
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=False)
+        with _explained(f"{directory} cannot be deleted"):
+            shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def _explained(problem: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HostError(
+            f"{problem}: {error.strerror}", fix="check space and permissions of the output directory"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,117 @@
+"""Options of the command line → a plan for this host: suite, runtimes, overrides, and what is feasible."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench import image as sandbox_image
+from bench import limits as units
+from bench import plan as planning
+from bench import runtimes as runtime_registry
+from bench import suite as suites
+from bench import workload as workloads
+from bench.errors import UsageError
+from bench.feasible import Host
+from bench.model import Experiment, Plan, Scalar, Suite
+from bench.runtimes import Runtime
+from bench.store import RunDirectory
+
+
+def assemble(
+    *,
+    suite: str = "cgroups",
+    runtimes: str | None = None,
+    quick: bool = False,
+    blocks: int | None = None,
+    seed: int | None = None,
+    only: str | None = None,
+    limits: Sequence[str] = (),
+) -> tuple[Plan, Host]:
+    """The plan those options ask for, and the host it was made for. Raises UsageError, SuiteError."""
+    wanted = with_limits(suites.load(suite), limits)
+    check_workloads(wanted)
+    names = [n.strip() for n in runtimes.split(",") if n.strip()] if runtimes else list(wanted.runtimes)
+    loaded = load_runtimes(names)
+    if only and not any(only in e.name for e in wanted.experiments):
+        known = [e.name for e in wanted.experiments]
+        raise UsageError(
+            f"no experiment matches '{only}'{units.nearest(only, known)}", fix=f"they are: {', '.join(known)}"
+        )
+    host = Host.here(loaded, sandbox_image.find())
+    made = planning.make(
+        wanted,
+        list(loaded),
+        seed=seed if seed is not None else int(time.time()),
+        quick=quick,
+        blocks=blocks,
+        baseline=lambda name: loaded[name].baseline,
+        lacking=host.why_not,
+        only=only,
+    )
+    return made, host
+
+
+def host_for(names: Sequence[str]) -> Host:
+    """This host with those runtimes, for a run that is resumed."""
+    return Host.here(load_runtimes(names), sandbox_image.find())
+
+
+def check_same_image(run: RunDirectory, host: Host) -> None:
+    """Refuse to go on with another image than the finished trials used."""
+    now = host.image.digest if host.image else "host"
+    before = {r.image for r in run.trials()}
+    if before - {now}:
+        raise UsageError(
+            f"{run.path} was measured with image {', '.join(sorted(before))}; this host has {now}",
+            fix="start a new run: trials of two images are not compared",
+        )
+
+
+def load_runtimes(names: Sequence[str]) -> dict[str, Runtime]:
+    """Those runtimes, each once, in the order given."""
+    return {name: runtime_registry.load(name) for name in dict.fromkeys(names)}
+
+
+def check_workloads(suite: Suite) -> None:
+    """Every workload exists and takes the arguments the suite gives it."""
+    for experiment in suite.experiments:
+        for tenant in experiment.tenants:
+            workloads.check_args(workloads.find(tenant.workload), tenant.args)
+
+
+def with_limits(suite: Suite, assignments: Sequence[str]) -> Suite:
+    """The suite with the values of limits replaced by `NAME=VALUE` pairs; a name may come repeatedly."""
+    values: dict[str, list[Scalar]] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--limit {text}: no '='", fix="write it like --limit cpu=0.5")
+        values.setdefault(name.strip(), []).append(units.parse(name.strip(), value.strip()))
+    if not values:
+        return suite
+    used = {n for e in suite.experiments for t in e.tenants for n in t.limits}
+    for name in values:
+        if name not in used:
+            raise UsageError(
+                f"suite '{suite.name}' does not test the limit '{name}'",
+                fix=f"it tests: {', '.join(sorted(used))}",
+            )
+    return replace(suite, experiments=tuple(_replace(e, values) for e in suite.experiments))
+
+
+def _replace(experiment: Experiment, values: dict[str, list[Scalar]]) -> Experiment:
+    """Only the judged limit of an experiment is replaced: the others are its set-up."""
+    judged = experiment.verdict.limit
+    if judged not in values:
+        return experiment
+    chosen = tuple(values[judged])
+    tenants = tuple(
+        replace(t, limits={**t.limits, judged: chosen}) if i == 0 and judged in t.limits else t
+        for i, t in enumerate(experiment.tenants)
+    )
+    quick = dict(experiment.quick) if experiment.quick else None
+    if quick:
+        quick.pop("limits", None)
+    return replace(experiment, tenants=tenants, quick=quick)

@@ -1,0 +1,183 @@
+"""The command line: one short function a command; heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import __version__
+from bench.errors import BenchError
+
+RUNS = Path("runs")
+
+
+class _Main(click.Group):
+    """Turns a BenchError into its message and exit code, and Ctrl-C into 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            click.secho(f"bench: {error}", fg="red" if sys.stderr.isatty() else None, err=True)
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("bench: interrupted", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="bench")
+def main() -> None:
+    """Does each runtime deliver the limit that was asked for, on this machine?
+
+    \b
+    bench doctor                 what can be measured here, and what fixes the rest
+    bench plan                   what a run would do and how long it takes
+    bench run --suite cgroups    measure, judge, and write an HTML and PDF report
+    """
+
+
+_suite_options = [
+    click.option("--suite", default="cgroups", show_default=True, help="Suite name, or a path to a .toml file."),
+    click.option("--runtimes", help="Comma-separated, e.g. process,cgroup,docker:runsc.  [default: the suite's]"),
+    click.option("--quick", is_flag=True, help="Fewer limits, fewer blocks: a first answer in about a minute."),
+    click.option("--blocks", type=click.IntRange(1, 1000), help="Trials of each case.  [default: the suite's]"),
+    click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]"),
+    click.option("-k", "--only", help="Only experiments whose name contains this text."),
+    click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE",
+                 help="Replace the values of a limit, e.g. --limit cpu=0.3 --limit memory=1GiB."),
+]  # fmt: skip
+
+
+def _with_suite_options(command: Any) -> Any:
+    for option in reversed(_suite_options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--start", is_flag=True, help="Start a Docker daemon by hand where no init system does.")
+def doctor(as_json: bool, start: bool) -> None:
+    """Say what can be measured here and what cannot, each with its cause and fix."""
+    from bench import doctor as examination
+
+    if start:
+        examination.start_daemons()
+    sys.exit(examination.report(as_json=as_json))
+
+
+@main.command(name="list")
+@click.argument("what", type=click.Choice(["suites", "runtimes", "workloads", "collectors", "limits", "runs"]),
+                required=False)  # fmt: skip
+def list_(what: str | None) -> None:
+    """List suites, runtimes, workloads, collectors, limits or runs."""
+    from bench import listing
+
+    for line in listing.lines(what, RUNS):
+        click.echo(line)
+
+
+@main.command()
+@_with_suite_options
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def plan(as_json: bool, **options: Any) -> None:
+    """Print the trials of a run and the time they will take; nothing is run."""
+    from bench import assembly, listing
+
+    made, host = assembly.assemble(**options)
+    click.echo(listing.plan_json(made) if as_json else "\n".join(listing.plan_lines(made)))
+    if not made.cases:
+        sys.exit(3)
+
+
+@main.command()
+@_with_suite_options
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Where runs go."
+)
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an unfinished run."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print findings as JSON on standard output.")
+@click.option("--no-report", is_flag=True, help="Skip the HTML and PDF report.")
+def run(runs: Path, resume: Path | None, as_json: bool, no_report: bool, **options: Any) -> None:
+    """Run a suite, judge every limit, and write the report.
+
+    Exit status: 0 all held, 1 a limit failed or was not enforced, 2 wrong usage, 3 nothing could
+    run here, 4 a trial broke, 130 interrupted (after cleaning up).
+    """
+    from bench import conduct
+
+    sys.exit(conduct.run(runs, resume, as_json=as_json, report=not no_report, options=options))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
+def analyse(run: Path | None, as_json: bool) -> None:
+    """Judge the trials of RUN again and print the table.  [default: the newest run]"""
+    from bench import conduct
+
+    sys.exit(conduct.analyse(conduct.chosen(run, RUNS), as_json=as_json))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.option("--html/--no-html", default=True, help="Write report.html.")
+@click.option("--pdf/--no-pdf", default=True, help="Write report.pdf.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Another directory for the files.")
+def report(run: Path | None, html: bool, pdf: bool, output: Path | None) -> None:
+    """Write the HTML and PDF report of RUN.  [default: the newest run]"""
+    from bench import conduct
+
+    for file in conduct.write_report(conduct.chosen(run, RUNS), html=html, pdf=pdf, output=output):
+        click.echo(file)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Only list what is left.")
+@click.option("--services", is_flag=True, help="Also stop a Docker daemon that this program started.")
+def clean(dry_run: bool, services: bool) -> None:
+    """Remove what a killed run left behind: cgroups, mounts, containers, links, loop devices."""
+    from bench import cleaning
+
+    sys.exit(cleaning.clean(dry_run=dry_run, services=services))
+
+
+@main.group()
+def image() -> None:
+    """The sandbox image every runtime uses."""
+
+
+@image.command(name="build")
+def image_build() -> None:
+    """Build the sandbox image from Debian packages, once; cached by its recipe."""
+    from bench import image as sandbox
+
+    built = sandbox.build(progress=lambda text: click.echo(text, err=True))
+    click.echo(f"{built.tag}  {built.digest}")
+
+
+@image.command(name="show")
+def image_show() -> None:
+    """Print tag, digest and place of the sandbox image."""
+    from bench import image as sandbox
+
+    found = sandbox.find()
+    if found is None:
+        raise BenchError("there is no sandbox image yet", fix="bench image build")
+    click.echo(f"{found.tag}\n{found.digest}\n{found.root}")
+
+
+@image.command(name="rm")
+@click.argument("digest")
+def image_rm(digest: str) -> None:
+    """Remove a sandbox image from the cache."""
+    from bench import image as sandbox
+
+    if not sandbox.remove(digest):
+        raise BenchError(f"there is no sandbox image {digest}", fix="bench image show")

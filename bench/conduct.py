@@ -1,0 +1,168 @@
+"""The stages of a run in order: carry out, analyse, add blocks where undecided, report."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from bench import assembly, store
+from bench import plan as planning
+from bench.errors import BenchError, NothingToRunError
+from bench.model import Finding
+from bench.store import RunDirectory
+
+
+def chosen(run: Path | None, runs: Path) -> Path:
+    """The run that was named, or the newest one below `runs`."""
+    found = run or store.latest(runs)
+    if found is None:
+        raise BenchError(f"there is no run below {runs}/", fix="bench run --suite cgroups")
+    return found
+
+
+def run(runs: Path, resume: Path | None, *, as_json: bool, report: bool, options: dict[str, Any]) -> int:
+    """Carry out a new or unfinished run; returns the exit status."""
+    from bench.host import facts
+    from bench.ledger import state_dir
+    from bench.session import exclusive
+
+    with exclusive(state_dir() / "lock"):
+        if resume:
+            directory = store.open_run(resume)
+            names = directory.info.plan.runtimes
+            host = assembly.host_for(names)
+            assembly.check_same_image(directory, host)
+        else:
+            plan, host = assembly.assemble(**options)
+            if not plan.cases:
+                causes = sorted({f"{s.case.runtime}: {s.cause}" for s in plan.skipped})
+                raise NothingToRunError("nothing can run here: " + "; ".join(causes), fix="bench doctor")
+            directory = store.create(runs, plan, facts.read())
+        return _conduct(directory, host, as_json=as_json, report=report)
+
+
+def _conduct(directory: RunDirectory, host: assembly.Host, *, as_json: bool, report: bool) -> int:
+    from bench import collectors as registry
+    from bench.engine import Interrupted
+    from bench.feasible import collectors_here
+    from bench.progress import Display
+    from bench.session import Session
+
+    began = time.monotonic()
+    usable, lacking = collectors_here([registry.load(name) for name in registry.names()])
+    interrupted = False
+    with Display(directory, quiet=as_json) as display:
+        for missing in lacking:
+            display.note(f"collector {missing.what} is off: {missing.cause}")
+        try:
+            with Session(directory, host.runtimes, usable, host.image, display.progress()) as session:
+                try:
+                    display.plan(directory.info.plan)
+                    session.carry_out(directory.info.plan)
+                    _decide_more(session, directory, display)
+                finally:
+                    directory.update_plan(directory.info.plan, session.notes)
+        except Interrupted:
+            interrupted = True
+    return _conclude(directory, began, as_json=as_json, report=report, interrupted=interrupted)
+
+
+def _decide_more(session: Any, directory: RunDirectory, display: Any) -> None:
+    """Add blocks of undecided cases, one at a time, up to the suite's cap."""
+    suite = directory.info.plan.suite
+    plan = directory.info.plan
+    cap = suite.max_blocks if not plan.quick else suite.quick_blocks + 2
+    for _ in range(plan.blocks, max(plan.blocks, cap)):
+        undecided = _undecided(directory)
+        if not undecided:
+            return
+        plan = planning.extend(directory.info.plan, undecided)
+        if len(plan.trials) == len(directory.info.plan.trials):
+            return
+        directory.update_plan(plan)
+        display.note(f"{len(undecided)} cells are undecided: one more block of them")
+        display.plan(plan)
+        session.carry_out(plan)
+
+
+def _undecided(directory: RunDirectory) -> list[str]:
+    """Ids of cases whose verdict is inconclusive, judged in a process of its own: this one stays light."""
+    argv = [sys.executable, "-m", "bench", "analyse", str(directory.path), "--json"]
+    done = subprocess.run(argv, capture_output=True, timeout=600, check=False)
+    if done.returncode not in (0, 1):
+        raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}")
+    findings = msgspec.json.decode(done.stdout, type=list[Finding])
+    return sorted({f.case for f in findings if f.verdict == "inconclusive" and f.case})
+
+
+def _conclude(
+    directory: RunDirectory, began: float, *, as_json: bool, report: bool, interrupted: bool
+) -> int:
+    status = analyse(directory.path, as_json=as_json)
+    if report:
+        for file in write_report(directory.path, html=True, pdf=True, output=None):
+            click.echo(f"report: {file}", err=as_json)
+    records = directory.trials()
+    busy = sum(r.workload_seconds for r in records)
+    click.echo(
+        f"{len(records)} trials, {busy:.0f} s of workload in {time.monotonic() - began:.0f} s; run: {directory.path}",
+        err=True,
+    )
+    if interrupted:
+        click.echo(f"interrupted; go on with: bench run --resume {directory.path}", err=True)
+        return 130
+    if any(r.status == "broken" for r in records):
+        return 4
+    return status
+
+
+def analyse(path: Path, *, as_json: bool) -> int:
+    """Judge the run at `path`, store the findings, print them; 1 where a limit did not hold."""
+    from bench import frames
+    from bench.analysis import findings as analysis
+    from bench.render import terminal
+
+    directory = store.open_run(path)
+    loaded = frames.load(path)
+    found = analysis.analyse(loaded)
+    conclusion = analysis.conclusion(found)
+    directory.write_findings(found, conclusion)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(terminal.table(found))
+        click.echo(conclusion)
+    else:
+        click.echo("\n".join([*terminal.plain(found), conclusion]))
+    return int(any(f.verdict in ("fail", "not enforced") and not f.control for f in found))
+
+
+def write_report(path: Path, *, html: bool, pdf: bool, output: Path | None) -> list[Path]:
+    """Write the documents of the run at `path`; judged first where that was not done yet."""
+    from bench import frames
+
+    if store.open_run(path).findings() is None:
+        analyse(path, as_json=False)
+    loaded = frames.load(path)
+    target = output or path
+    target.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    if html:
+        from bench.render import html as html_document
+
+        (target / "report.html").write_text(html_document.render(loaded), encoding="utf-8")
+        written.append(target / "report.html")
+    if pdf:
+        from bench.render import pdf as pdf_document
+
+        (target / "report.pdf").write_bytes(pdf_document.render(loaded))
+        written.append(target / "report.pdf")
+    return written

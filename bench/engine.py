@@ -1,0 +1,275 @@
+"""The life of one trial: open the sandboxes, start the workloads, watch, close, and say what happened.
+
+One thread, one selector loop: it drains the workloads' pipes and ticks the sampler. Nothing is
+parsed before the workloads have ended.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import workload as workloads
+from bench.collectors import Collector
+from bench.errors import BenchError
+from bench.model import (
+    Case,
+    Exit,
+    Observation,
+    PlannedTrial,
+    Sample,
+    Scalar,
+    Tenant,
+    TenantRecord,
+    TrialRecord,
+)
+from bench.observe import Sampler
+from bench.runtimes import Arena, Process, Runtime, Sandbox
+
+OUTPUT_CAP = 8 * 2**20
+"""Bytes of output kept of one stream of one tenant; a workload that prints more is killed."""
+KILL_GRACE = 5.0
+"""Seconds a killed workload has to be gone before it counts as lost."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM arrived; the trial in progress is abandoned and cleaned up."""
+
+
+@dataclass(slots=True)
+class _Live:
+    """A tenant while it runs."""
+
+    tenant: Tenant
+    sandbox: Sandbox
+    process: Process
+    started: float
+    deadline: float
+    chunks: dict[str, list[tuple[float, bytes]]] = field(default_factory=lambda: {"stdout": [], "stderr": []})
+    size: dict[str, int] = field(default_factory=lambda: {"stdout": 0, "stderr": 0})
+    open_streams: int = 2
+    verdict: Exit | None = None
+    ended: float = 0.0
+    killed_at: float | None = None
+    exit: Exit | None = None
+
+
+class Engine:
+    """Runs trials one after the other. `interrupted` is asked between steps and may say stop."""
+
+    def __init__(
+        self,
+        runtimes: Mapping[str, Runtime],
+        collectors: Sequence[Collector],
+        interrupted: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runtimes = runtimes
+        self._collectors = collectors
+        self._interrupted = interrupted
+        self._clock = clock
+
+    def trial(
+        self, planned: PlannedTrial, case: Case, arena: Arena, output: Callable[[str, str], Path]
+    ) -> tuple[TrialRecord, list[Sample]]:
+        """Run one trial. What goes wrong inside is in the record; only Interrupted is raised."""
+        origin = self._clock()
+        wall = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        tenants: tuple[TenantRecord, ...] = ()
+        samples: list[Sample] = []
+        status, reason = "ok", ""
+        try:
+            tenants, samples = self._carry_out(case, arena, origin, output)
+        except (BenchError, OSError) as error:
+            status, reason = "broken", str(error)
+        ended = self._clock()
+        return (
+            TrialRecord(
+                index=planned.index,
+                block=planned.block,
+                case=case.id,
+                experiment=case.experiment,
+                runtime=case.runtime,
+                status="ok" if status == "ok" else "broken",
+                reason=reason,
+                image=arena.image.digest if arena.image else "host",
+                wall_time=wall,
+                duration=ended - origin,
+                workload_seconds=_busy(tenants),
+                tenants=tenants,
+                params=dict(case.params),
+            ),
+            samples,
+        )
+
+    def _carry_out(
+        self, case: Case, arena: Arena, origin: float, output: Callable[[str, str], Path]
+    ) -> tuple[tuple[TenantRecord, ...], list[Sample]]:
+        runtime = self._runtimes[case.runtime]
+        with ExitStack() as stack:
+            sandboxes = {t.name: stack.enter_context(runtime.open(t, arena)) for t in case.tenants}
+            sampler = Sampler(origin, self._clock)
+            stack.callback(sampler.close)
+            live: list[_Live] = []
+            try:
+                for tenant in case.tenants:
+                    live.append(self._start(tenant, sandboxes[tenant.name], case))
+                sampler.add(self._collectors, sandboxes)
+                effective = {x.tenant.name: dict(x.sandbox.effective()) for x in live}
+                self._watch(live, sampler)
+                sampler.read_all()
+                facts = {x.tenant.name: dict(x.sandbox.facts()) for x in live}
+            finally:
+                for one in live:
+                    if one.exit is None:
+                        one.sandbox.kill()
+                    one.process.close()
+            records = tuple(
+                self._record(one, origin, effective[one.tenant.name], facts[one.tenant.name], output)
+                for one in live
+            )
+            parsed = list(sampler.samples())
+        return records, parsed
+
+    def _start(self, tenant: Tenant, sandbox: Sandbox, case: Case) -> _Live:
+        program = workloads.find(tenant.workload)
+        argv = workloads.argv(program, sandbox.workloads, tenant.args)
+        env = {"BENCH_SCRATCH": sandbox.scratch, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+        if sandbox.peer:
+            env["BENCH_PEER"] = sandbox.peer
+        started = self._clock()
+        process = sandbox.start(argv, env)
+        return _Live(tenant, sandbox, process, started, started + case.deadline)
+
+    def _watch(self, live: list[_Live], sampler: Sampler) -> None:
+        """Drain, tick and poll until every tenant has ended."""
+        with selectors.DefaultSelector() as selector:
+            for one in live:
+                for stream in ("stdout", "stderr"):
+                    selector.register(getattr(one.process, stream), selectors.EVENT_READ, (one, stream))
+            sampler.begin()
+            while any(one.exit is None for one in live):
+                if self._interrupted():
+                    raise Interrupted
+                draining = any(one.exit is None and one.open_streams == 0 for one in live)
+                wait = 0.002 if draining else max(0.0, sampler.next_tick - self._clock())
+                for key, _ in selector.select(wait):
+                    one, stream = key.data
+                    if not self._drain(one, stream, key.fd):
+                        selector.unregister(key.fd)
+                        one.open_streams -= 1
+                        if one.open_streams == 0:
+                            # A container's cgroup is removed soon after its last process: read it now.
+                            sampler.read_all(one.tenant.name)
+                due = self._clock() >= sampler.next_tick
+                if due:
+                    sampler.tick()
+                for one in live:
+                    if one.exit is None and (due or one.open_streams == 0):
+                        self._check(one)
+            for one in live:
+                self._last_words(one)
+
+    def _drain(self, one: _Live, stream: str, fd: int) -> bool:
+        """Take what is there; False at the end of the stream."""
+        try:
+            data = os.read(fd, 1 << 16)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        one.size[stream] += len(data)
+        if one.size[stream] <= OUTPUT_CAP:
+            one.chunks[stream].append((self._clock(), data))
+        elif one.verdict is None:
+            self._kill(one, Exit("output-cap", detail=f"{stream} grew beyond {OUTPUT_CAP} bytes"))
+        return True
+
+    def _last_words(self, one: _Live) -> None:
+        """What a workload wrote just before it ended and the loop had not read yet."""
+        for stream in ("stdout", "stderr"):
+            for _ in range(OUTPUT_CAP >> 16):
+                if not self._drain_quietly(one, stream):
+                    break
+
+    def _drain_quietly(self, one: _Live, stream: str) -> bool:
+        before = one.size[stream]
+        return self._drain(one, stream, getattr(one.process, stream)) and one.size[stream] > before
+
+    def _check(self, one: _Live) -> None:
+        now = self._clock()
+        found = one.process.poll()
+        if found is not None:
+            one.ended = now
+            one.exit = one.verdict or found
+        elif one.killed_at is not None and now - one.killed_at > KILL_GRACE:
+            one.ended = now
+            one.exit = Exit("lost", detail="killed, and not gone after the grace period")
+        elif one.killed_at is None and now > one.deadline:
+            self._kill(one, Exit("deadline", detail=f"still running after {one.deadline - one.started:g} s"))
+
+    def _kill(self, one: _Live, verdict: Exit) -> None:
+        one.verdict = verdict
+        one.killed_at = self._clock()
+        one.sandbox.kill()
+
+    def _record(
+        self,
+        one: _Live,
+        origin: float,
+        effective: Mapping[str, object],
+        facts: Mapping[str, Scalar | None],
+        output: Callable[[str, str], Path],
+    ) -> TenantRecord:
+        for stream, chunks in one.chunks.items():
+            if chunks:
+                output(one.tenant.name, stream).write_bytes(b"".join(data for _, data in chunks))
+        observations, garbage = parse_output(one.chunks["stdout"], origin)
+        assert one.exit is not None
+        return TenantRecord(
+            name=one.tenant.name,
+            effective=effective,  # type: ignore[arg-type]
+            exit=one.exit,
+            started=one.started - origin,
+            ended=one.ended - origin,
+            observations=observations,
+            rusage=one.process.rusage(),
+            cgroup=one.sandbox.cgroup.absolute() if one.sandbox.cgroup else None,
+            facts=facts,
+            garbage=garbage,
+        )
+
+
+def parse_output(chunks: Sequence[tuple[float, bytes]], origin: float) -> tuple[tuple[Observation, ...], int]:
+    """Observations in `chunks` of (monotonic arrival, bytes), and the number of lines that are none.
+
+    A line belongs to the moment its last byte arrived.
+    """
+    observations: list[Observation] = []
+    garbage = 0
+    rest = b""
+    for moment, data in [*chunks, (chunks[-1][0], b"\n")] if chunks else ():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if not line.strip():
+                continue
+            found = workloads.parse_line(line)
+            if found is None:
+                garbage += 1
+            else:
+                observations.append(
+                    Observation(moment - origin, found.metric, found.value, found.unit, found.labels)
+                )
+    return tuple(observations), garbage
+
+
+def _busy(tenants: Sequence[TenantRecord]) -> float:
+    """Seconds during which at least the first to the last tenant ran."""
+    if not tenants:
+        return 0.0
+    return max(t.ended for t in tenants) - min(t.started for t in tenants)

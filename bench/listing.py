@@ -1,0 +1,71 @@
+"""What `bench list` and `bench plan` print."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from bench import collectors, limits, runtimes, suite, workload
+from bench import plan as planning
+from bench.model import Plan
+
+
+def lines(what: str | None, runs: Path) -> Iterator[str]:
+    """Names with their titles; all kinds with headings where none is named."""
+    kinds = [what] if what else ["suites", "runtimes", "workloads", "collectors", "limits", "runs"]
+    for kind in kinds:
+        if not what:
+            yield f"{kind}:"
+        for name, title in _entries(kind, runs):
+            yield f"{'' if what else '  '}{name:<22}{title}".rstrip()
+
+
+def _entries(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
+    if kind == "suites":
+        yield from ((n, suite.load(n).question) for n in suite.names())
+    elif kind == "runtimes":
+        yield from ((n, runtimes.load(n).title) for n in runtimes.names())
+    elif kind == "workloads":
+        yield from ((n, workload.find(n).title) for n in workload.names())
+    elif kind == "collectors":
+        yield from ((n, collectors.load(n).title) for n in collectors.names())
+    elif kind == "limits":
+        yield from ((x.name, f"{x.title}, e.g. {x.name}={limits.example(x)}") for x in limits.LIMITS.values())
+    else:
+        yield from ((f.parent.name, str(f.parent)) for f in sorted(runs.glob("*/run.json")))
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """The plan in words: what runs, what cannot and why, and how long it takes."""
+    yield f"{plan.suite.title}: {plan.suite.question}"
+    yield f"runtimes: {', '.join(plan.runtimes)} · blocks: {plan.blocks} · seed: {plan.seed}"
+    yield ""
+    counts = Counter(t.case for t in plan.trials)
+    for experiment in plan.suite.experiments:
+        cases = [c for c in plan.cases if c.experiment == experiment.name]
+        if cases:
+            trials = sum(counts[c.id] for c in cases)
+            yield f"{experiment.name:<20} {len(cases):>3} cases {trials:>4} trials   {experiment.title}"
+    if plan.skipped:
+        yield ""
+        yield f"{len(plan.skipped)} cells cannot run here:"
+        reasons = Counter((s.case.runtime, s.verdict, s.cause, s.fix) for s in plan.skipped)
+        for (runtime, verdict, cause, fix), number in sorted(reasons.items()):
+            yield f"  {number:>3} × {runtime}: {verdict}: {cause}{f' (fix: {fix})' if fix else ''}"
+    yield ""
+    yield f"{len(plan.trials)} trials, about {duration(planning.estimate(plan))}"
+
+
+def duration(seconds: float) -> str:
+    """ "45 s" or "12 min"."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def plan_json(plan: Plan) -> str:
+    """The whole plan as JSON, with `estimate_seconds`."""
+    document = msgspec.to_builtins(plan)
+    document["estimate_seconds"] = round(planning.estimate(plan), 1)
+    return msgspec.json.format(msgspec.json.encode(document)).decode()
