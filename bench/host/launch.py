@@ -143,11 +143,12 @@ class Parked:
         """Become `argv` (looked up in `env`'s PATH); SandboxError naming the program where it cannot."""
         if not self._open:
             raise SandboxError("this parked process was already started or closed")
+        message = encode(argv, env, cwd)
         pidfd = os.pidfd_open(self.pid)
         process = NativeProcess(self.pid, self._out, self._err, pidfd, oom_kills, wrapped, alone)
         self._open = False
         try:
-            problem = self._send(_encode(argv, env, cwd))
+            problem = self._send(message)
         finally:
             os.close(self._command)
             os.close(self._report)
@@ -262,8 +263,8 @@ def _resident(pid: int) -> int | None:
     return None
 
 
-def _encode(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> bytes:
-    """Length, then the NUL-joined fields: cwd, argc, argv…, KEY=VALUE… ."""
+def encode(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> bytes:
+    """What `place.decode` reads: length in 8 bytes, then the NUL-joined cwd, argc, argv, KEY=VALUE."""
     fields = [cwd, str(len(argv)), *argv, *(f"{key}={value}" for key, value in env.items())]
     if not argv or any("\0" in text for text in fields):
         raise SandboxError("a command line needs a program, and no NUL byte")

@@ -42,7 +42,8 @@ def load_libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _decode(body: bytes) -> tuple[str, list[str], dict[str, str]]:
+def decode(body: bytes) -> tuple[str, list[str], dict[str, str]]:
+    """Working directory, argv and environment from what `launch.encode` made, without the length."""
     cwd, count, *rest = body.decode(errors="surrogateescape").split("\0")
     argv, pairs = rest[: int(count)], rest[int(count) :]
     return cwd, argv, dict(pair.partition("=")[::2] for pair in pairs)
@@ -65,7 +66,7 @@ def become(place: Place, parent: int, libc: ctypes.CDLL, ends: Sequence[int]) ->
             os.write(report, READY)
             step = "the command"
             size = int.from_bytes(_read_exactly(command, 8), "big")
-            cwd, argv, env = _decode(_read_exactly(command, size))
+            cwd, argv, env = decode(_read_exactly(command, size))
             step = f"change to {cwd}"
             os.chdir(cwd)
             step = "execve"

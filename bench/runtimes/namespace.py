@@ -24,13 +24,8 @@ if TYPE_CHECKING:
 INFO_FD = 3  # the first descriptor that `park` hands on
 # Each v1 hierarchy under its own name; "io" is the v2 name of what v1 calls blkio.
 V1_NAMES = {
-    "cpu": "cpu",
-    "cpuacct": "cpuacct",
-    "cpuset": "cpuset",
-    "memory": "memory",
-    "pids": "pids",
-    "io": "blkio",
-}
+    "cpu": "cpu", "cpuacct": "cpuacct", "cpuset": "cpuset", "memory": "memory", "pids": "pids", "io": "blkio",
+}  # fmt: skip
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 # Docker's default set, so that both boundaries leave the same powers inside. Without dropping the
 # rest, root inside could mount the cgroup file system and lift its own limits.
@@ -47,6 +42,7 @@ class Runtime:
     name: ClassVar[str] = "namespace"
     title: ClassVar[str] = "namespaces (bubblewrap)"
     baseline: ClassVar[bool] = False
+    needs_image: ClassVar[bool] = True
     controls: ClassVar[frozenset[str]] = sandboxes.CGROUP_CONTROLS | {"net.egress"}
 
     def __init__(self, variant: str | None = None) -> None:
