@@ -133,14 +133,14 @@ def undo_loop(name: str) -> None:
     """
     if not ours(Path(name).resolve()):
         raise HostError(f"{name} is no disk of this program", fix="see `losetup -a`")
-    for device in _loops(name):
+    for device in loops(name):
         tool(["losetup", "--detach", device], f"{device} cannot be detached")
     # While a mount still uses the device the kernel only notes the wish to detach it.
-    if not wait_for(lambda: not _loops(name), 5.0):
-        raise HostError(f"{name} is still attached: {', '.join(_loops(name))}", fix=f"losetup -j {name}")
+    if not wait_for(lambda: not loops(name), 5.0):
+        raise HostError(f"{name} is still attached: {', '.join(loops(name))}", fix=f"losetup -j {name}")
 
 
-def _loops(backing: str, root: Path = Path("/")) -> list[str]:
+def loops(backing: str, root: Path = Path("/")) -> list[str]:
     """Loop devices on that file, from sysfs: losetup itself cannot find a deleted file."""
     found = []
     for file in sorted((root / "sys/block").glob("loop*/loop/backing_file")):

@@ -47,9 +47,9 @@ class Mount:
 def parse_mountinfo(text: str) -> list[Mount]:
     """The mounts of a mountinfo file in its order; lines that are none are left out."""
     mounts = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not splitlines: names may hold other line ends
         left, dash, right = line.partition(" - ")
-        first, second = left.split(), right.split(" ", 2)
+        first, second = left.split(" "), right.split(" ", 2)
         if dash and len(first) >= 6 and len(second) >= 2:
             options = second[2] if len(second) > 2 else ""
             root, point, source = (_unescape(s) for s in (first[3], first[4], second[1]))

@@ -1,0 +1,76 @@
+"""What every runtime promises, third-party ones included; needs no root and opens nothing."""
+
+import inspect
+
+import pytest
+
+from bench import runtimes
+from bench.errors import UsageError
+from bench.limits import LIMITS
+from bench.model import Missing
+
+NAMES = runtimes.names()
+
+
+@pytest.fixture(params=NAMES)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def runtime(name) -> runtimes.Runtime:
+    return runtimes.load(name)
+
+
+def complete(missing: Missing) -> bool:
+    """Whether it says what is missing, why, and what would fix it."""
+    return all((missing.what.strip(), missing.cause.strip(), missing.fix.strip()))
+
+
+def test_the_native_runtimes_are_registered():
+    assert {"process", "cgroup", "namespace"} <= set(NAMES)
+
+
+def test_it_fulfils_the_contract_and_is_named_after_its_module(name, runtime):
+    assert isinstance(runtime, runtimes.Runtime)
+    assert type(runtime).name == name
+    assert type(runtime).title.strip()
+    assert isinstance(type(runtime).baseline, bool)
+
+
+def test_it_says_in_its_docstrings_what_it_is(runtime):
+    assert inspect.getdoc(type(runtime))
+    assert inspect.getdoc(inspect.getmodule(type(runtime)))
+
+
+def test_its_controls_are_known_limits(runtime):
+    assert isinstance(type(runtime).controls, frozenset)
+    assert type(runtime).controls <= set(LIMITS)
+
+
+def test_a_baseline_limits_nothing_and_every_other_runtime_something(runtime):
+    assert type(runtime).baseline == (not type(runtime).controls)
+
+
+def test_there_is_a_baseline_to_compare_with():
+    assert [n for n in NAMES if type(runtimes.load(n)).baseline] == ["process"]
+
+
+def test_whatever_the_host_lacks_comes_with_cause_and_fix(runtime):
+    for missing in runtime.requires():
+        assert complete(missing), missing
+
+
+def test_every_control_is_offered_or_says_why_not_and_what_would_help(runtime):
+    for limit in type(runtime).controls:
+        missing = runtime.lacks(limit)
+        assert missing is None or complete(missing), missing
+
+
+def test_it_takes_the_arguments_of_the_contract(runtime):
+    assert list(inspect.signature(runtime.open).parameters) == ["tenant", "arena"]
+
+
+def test_a_runtime_nobody_knows_is_a_usage_error_with_the_nearest_name():
+    with pytest.raises(UsageError, match="did you mean 'namespace'"):
+        runtimes.load("namespaces")
