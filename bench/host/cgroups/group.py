@@ -19,6 +19,7 @@ from bench.model import Reading, Scalar
 DRAIN = 10.0
 """Seconds to wait for processes that were killed to leave, before giving up."""
 _STEP = 0.002
+_RACES = 10
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,17 @@ class Group:
 
         The ledger hears of each first. Idempotent. HostError where the kernel refuses.
         """
-        parent = self.parent()
-        if parent is None or self.path == self.cgroups.base:
+        if not self.path or self.path == self.cgroups.base:
             return
+        for _ in range(_RACES):
+            if self._try_create(ledger):
+                return
+        raise HostError(f"the parents of {self.absolute()} vanish while it is made", fix="run again")
+
+    def _try_create(self, ledger: Ledger | None) -> bool:
+        """False where another run removed the parent, empty at that moment, between two steps."""
+        parent = self.parent()
+        assert parent is not None
         parent.create(ledger)
         if ledger and self.path not in self.cgroups.entries and not self.exists():
             self.cgroups.entries[self.path] = (ledger, ledger.will_create("cgroup", self.path))
@@ -86,9 +95,13 @@ class Group:
             if h.version == 2:
                 delegation.enable(self.cgroups, h, parent.path)
             with files.explained(f"cannot create the group {directory}"):
-                directory.mkdir(exist_ok=True)
+                try:
+                    directory.mkdir(exist_ok=True)
+                except FileNotFoundError:
+                    return False
             if h.version == 1:
                 _initialise_v1(h, directory)
+        return True
 
     def remove(self) -> None:
         """Remove it and everything below it, waiting for processes that are on their way out.
