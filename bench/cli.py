@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench import __version__
 from bench.errors import BenchError
 
 RUNS = Path("runs")
+KINDS = ["suites", "runtimes", "workloads", "collectors", "limits", "runs"]
 
 
 class _Main(click.Group):
@@ -23,9 +25,18 @@ class _Main(click.Group):
         except BenchError as error:
             click.secho(f"bench: {error}", fg="red" if sys.stderr.isatty() else None, err=True)
             sys.exit(error.exit_code)
+        except (click.exceptions.Exit, click.ClickException):
+            raise
         except (KeyboardInterrupt, click.Abort):
             click.echo("bench: interrupted", err=True)
             sys.exit(130)
+        except Exception:
+            # An exit status of 1 means a limit did not hold; a fault of this program must not look like it.
+            traceback.print_exc()
+            click.echo(
+                "bench: this is a fault of bench itself; the run directory keeps what finished", err=True
+            )
+            sys.exit(4)
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -41,15 +52,22 @@ def main() -> None:
 
 
 _suite_options = [
-    click.option("--suite", default="cgroups", show_default=True, help="Suite name, or a path to a .toml file."),
-    click.option("--runtimes", help="Comma-separated, e.g. process,cgroup,docker:runsc.  [default: the suite's]"),
-    click.option("--quick", is_flag=True, help="Fewer limits, fewer blocks: a first answer in about a minute."),
-    click.option("--blocks", type=click.IntRange(1, 1000), help="Trials of each case.  [default: the suite's]"),
+    click.option(
+        "--suite", default="cgroups", show_default=True, help="Suite name, or path to a .toml file."
+    ),
+    click.option("--runtimes", help="For example process,cgroup,docker:runsc.  [default: the suite's]"),
+    click.option("--quick", is_flag=True, help="Fewer limits and blocks: a first answer in about a minute."),
+    click.option("--blocks", type=click.IntRange(1, 1000), help="Trials a case.  [default: the suite's]"),
     click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]"),
     click.option("-k", "--only", help="Only experiments whose name contains this text."),
-    click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE",
-                 help="Replace the values of a limit, e.g. --limit cpu=0.3 --limit memory=1GiB."),
-]  # fmt: skip
+    click.option(
+        "--limit",
+        "limits",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Replace the values of a limit, e.g. --limit cpu=0.3 --limit memory=1GiB.",
+    ),
+]
 
 
 def _with_suite_options(command: Any) -> Any:
@@ -71,8 +89,7 @@ def doctor(as_json: bool, start: bool) -> None:
 
 
 @main.command(name="list")
-@click.argument("what", type=click.Choice(["suites", "runtimes", "workloads", "collectors", "limits", "runs"]),
-                required=False)  # fmt: skip
+@click.argument("what", type=click.Choice(KINDS), required=False)
 def list_(what: str | None) -> None:
     """List suites, runtimes, workloads, collectors, limits or runs."""
     from bench import listing
@@ -88,7 +105,7 @@ def plan(as_json: bool, **options: Any) -> None:
     """Print the trials of a run and the time they will take; nothing is run."""
     from bench import assembly, listing
 
-    made, host = assembly.assemble(**options)
+    made, _ = assembly.assemble(**options)
     click.echo(listing.plan_json(made) if as_json else "\n".join(listing.plan_lines(made)))
     if not made.cases:
         sys.exit(3)

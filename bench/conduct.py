@@ -97,7 +97,10 @@ def _undecided(directory: RunDirectory) -> list[str]:
     done = subprocess.run(argv, capture_output=True, timeout=600, check=False)
     if done.returncode not in (0, 1):
         raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}")
-    findings = msgspec.json.decode(done.stdout, type=list[Finding])
+    try:
+        findings = msgspec.json.decode(done.stdout, type=list[Finding])
+    except msgspec.MsgspecError as error:
+        raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}") from error
     return sorted({f.case for f in findings if f.verdict == "inconclusive" and f.case})
 
 
@@ -110,9 +113,9 @@ def _conclude(
             click.echo(f"report: {file}", err=as_json)
     records = directory.trials()
     busy = sum(r.workload_seconds for r in records)
+    spent = time.monotonic() - began
     click.echo(
-        f"{len(records)} trials, {busy:.0f} s of workload in {time.monotonic() - began:.0f} s; run: {directory.path}",
-        err=True,
+        f"{len(records)} trials, {busy:.0f} s of workload in {spent:.0f} s; run: {directory.path}", err=True
     )
     if interrupted:
         click.echo(f"interrupted; go on with: bench run --resume {directory.path}", err=True)

@@ -71,11 +71,11 @@ class Host:
         for name, value in wanted.items():
             if name in sizes and float(value) > sizes[name]:
                 half = " for one trial (half of its memory)" if "memory" in name else ""
+                asked, has = units.show(name, value), units.show(name, sizes[name])
+                example = units.example(units.known(name))
                 result.append(
                     Missing(
-                        name,
-                        f"asked {units.show(name, value)}; this host has {units.show(name, sizes[name])}{half}",
-                        f"ask less, e.g. {name}={units.example(units.known(name))}",
+                        name, f"asked {asked}; this host has {has}{half}", f"ask less, e.g. {name}={example}"
                     )
                 )
             if name == "cpuset":

@@ -108,18 +108,26 @@ class Ledger:
         """Resources that were made and not removed, whose maker is dead (or all of them)."""
         entries: dict[str, Entry] = {}
         with contextlib.suppress(FileNotFoundError):
-            for line in self.path.read_text().splitlines():
-                with contextlib.suppress(ValueError, TypeError, KeyError):
-                    fact = json.loads(line)
-                    if fact.get("gone"):
-                        entries.pop(fact["id"], None)
-                    else:
-                        entries[fact["id"]] = Entry(
-                            fact["id"], fact["kind"], fact["name"], int(fact["pid"]), int(fact["start"])
-                        )
+            for line in self.path.read_bytes().split(b"\n"):
+                self._take(line, entries)
         found = [e for e in entries.values() if include_alive or process_start(e.pid) != e.start]
         newest_first = list(reversed(found))
         return sorted(newest_first, key=lambda e: ORDER.index(e.kind) if e.kind in ORDER else 0)
+
+    @staticmethod
+    def _take(line: bytes, entries: dict[str, Entry]) -> None:
+        """Apply one line; a torn or foreign one says nothing and is passed over."""
+        try:
+            fact = json.loads(line)
+            if not isinstance(fact, dict):
+                return
+            if fact.get("gone"):
+                entries.pop(fact["id"], None)
+            else:
+                entry = Entry(fact["id"], fact["kind"], fact["name"], int(fact["pid"]), int(fact["start"]))
+                entries[entry.id] = entry
+        except (ValueError, TypeError, KeyError):
+            return
 
     def undo(self, entry: Entry) -> None:
         """Remove the resource of that entry and record it; raises whatever its undo raises."""

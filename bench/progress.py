@@ -94,8 +94,5 @@ class Display:
         now = time.monotonic()
         if not self._tty and not self._quiet and now - self._printed >= 2.0:
             self._printed = now
-            print(
-                f"[{len(self._done)}/{len(self._plan.trials)}] block {planned.block + 1} · {record.case}: {ends} · {self._left()} left",
-                file=sys.stderr,
-                flush=True,
-            )
+            place = f"[{len(self._done)}/{len(self._plan.trials)}] block {planned.block + 1}"
+            print(f"{place} · {record.case}: {ends} · {self._left()} left", file=sys.stderr, flush=True)

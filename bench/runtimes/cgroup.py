@@ -18,6 +18,7 @@ class Runtime:
     name: ClassVar[str] = "cgroup"
     title: ClassVar[str] = "cgroup limits"
     baseline: ClassVar[bool] = False
+    needs_image: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = sandboxes.CGROUP_CONTROLS
 
     def __init__(self, variant: str | None = None) -> None:

@@ -17,6 +17,7 @@ class Runtime:
     name: ClassVar[str] = "process"
     title: ClassVar[str] = "raw process"
     baseline: ClassVar[bool] = True
+    needs_image: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, variant: str | None = None) -> None:

@@ -1,0 +1,71 @@
+# `make bench` and `make test` do everything on a fresh Debian 12 machine; both are quick the second time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+SUITE ?= cgroups
+RUN_OPTIONS ?=
+
+HOST_PACKAGES := python3-venv docker.io iptables bubblewrap mmdebstrap iproute2 util-linux e2fsprogs \
+	libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
+TEST_PACKAGES := chromium chromium-driver poppler-utils runsc crun podman
+
+.PHONY: help bench test check unit benchmark setup host-packages test-packages services image wheel clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+bench: setup image ## set up, run the suite, write the report
+	@$(SUDO) $(BIN)/bench run --suite $(SUITE) $(RUN_OPTIONS); status=$$?; \
+	if [ $$status -eq 1 ]; then echo "Some limits did not hold: the report above says which and why."; \
+	elif [ $$status -ne 0 ]; then exit $$status; fi
+
+test: setup test-packages image check ## set up, then lint, types, import rules and every test
+	$(SUDO) env CI="$(CI)" $(BIN)/pytest
+
+check: $(VENV)/.ready ## lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy bench
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.ready ## the tests that need neither root nor Docker
+	$(BIN)/pytest tests/unit tests/contract
+
+benchmark: setup image ## what the harness itself costs, as ratios within one run
+	$(SUDO) $(BIN)/pytest tests/benchmarks --benchmark-only -o addopts="" -s
+
+setup: host-packages $(VENV)/.ready services
+
+$(VENV)/.ready: pyproject.toml
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+host-packages:
+	@$(call install-missing,$(HOST_PACKAGES))
+
+test-packages:
+	@$(call install-missing,$(TEST_PACKAGES))
+
+services: $(VENV)/.ready
+	@$(SUDO) $(BIN)/bench doctor --start || [ $$? -eq 3 ]
+
+image: $(VENV)/.ready
+	@$(SUDO) $(BIN)/bench image build
+
+wheel: $(VENV)/.ready ## build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+clean: ## remove what a killed run left on this host, and stop a Docker daemon this program started
+	$(SUDO) $(BIN)/bench clean --services
+
+# Debian packages that are not installed yet; a host without apt is told and goes on.
+define install-missing
+missing=""; for p in $(1); do dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || missing="$$missing $$p"; done; \
+if [ -z "$$missing" ]; then :; \
+elif ! command -v apt-get >/dev/null; then echo "no apt-get here; install by hand what you need of:$$missing"; \
+elif [ -z "$(SUDO)" ] && [ "$$(id -u)" != 0 ]; then echo "not root and no sudo; ask for:$$missing"; \
+else echo "installing:$$missing"; $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y $$missing >/dev/null; fi
+endef

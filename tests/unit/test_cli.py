@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import main
+
+
+def bench(*arguments: str):
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("plan", "--suite", "cgruops"), "did you mean 'cgroups'"),
+        (("plan", "--runtimes", "dokcer"), "did you mean 'docker'"),
+        (("plan", "--limit", "cpux=1"), "did you mean 'cpu'"),
+        (("plan", "--limit", "cpu=1parsec"), "write it like cpu=0.5"),
+        (("plan", "--limit", "cpu"), "no '='"),
+        (("plan", "-k", "cpu-cieling"), "did you mean 'cpu-ceiling'"),
+        (("plan", "--suite", "none.toml"), "there is no suite file"),
+        (("report", "/nonexistent"), "is not a run directory"),
+        (("run", "--resume", "/nonexistent"), "is not a run directory"),
+        (("list", "sweets"), "'sweets' is not one of"),
+        (("run", "--sweet"), "No such option"),
+    ],
+)
+def test_a_mistake_ends_with_2_and_says_what_was_meant(arguments, said):
+    done = bench(*arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_help_needs_no_heavy_library():
+    program = (
+        "import sys\nfrom click.testing import CliRunner\nfrom bench.cli import main\n"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
+        "heavy = {'pandas', 'numpy', 'scipy', 'matplotlib', 'docker', 'pyarrow', 'rich', 'psutil', 'msgspec'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_run_stage_needs_no_analysis_library():
+    program = (
+        "import sys\nimport bench.session, bench.engine, bench.assembly, bench.runtimes\n"
+        "for n in bench.runtimes.names(): bench.runtimes.load(n)\n"
+        "heavy = {'pandas', 'scipy', 'matplotlib', 'weasyprint'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_limit_above_the_host_is_not_testable_with_the_host_s_size():
+    done = bench("plan", "-k", "cpu-ceiling", "--runtimes", "process,cgroup", "--limit", "cpu=4096")
+    assert "not testable: asked 4096 cores; this host has" in done.output
+
+
+def test_limits_can_be_replaced_on_the_command_line():
+    done = bench(
+        "plan",
+        "-k",
+        "cpu-ceiling",
+        "--runtimes",
+        "cgroup",
+        "--limit",
+        "cpu=0.3",
+        "--limit",
+        "cpu=0.7",
+        "--json",
+    )
+    assert done.exit_code in (0, 3)
+    assert '"0.3 cores"' in done.output or "cpu-ceiling/cgroup/0.3 cores" in done.output
+    assert "cpu-ceiling/cgroup/0.5 cores" not in done.output
+
+
+def test_a_plan_says_how_long_it_takes():
+    assert "trials, about" in bench("plan", "--quick").output
+
+
+def test_the_same_seed_plans_the_same_order():
+    first, second = (bench("plan", "--seed", "7", "--json").output for _ in range(2))
+    assert first == second
+
+
+def test_list_names_every_kind():
+    output = bench("list").output
+    for kind in ("suites:", "runtimes:", "workloads:", "collectors:", "limits:"):
+        assert kind in output
+
+
+def test_doctor_answers_in_words_and_json():
+    assert "process" in bench("doctor").output
+    assert bench("doctor", "--json").output.startswith("{")
+
+
+def test_a_fault_of_the_program_is_never_taken_for_a_verdict(monkeypatch):
+    from bench import listing
+
+    monkeypatch.setattr(listing, "lines", lambda *_: 1 / 0)
+    done = bench("list")
+    assert done.exit_code == 4
+    assert "fault of bench itself" in done.output
