@@ -127,7 +127,7 @@ def _block(lines: list[str], name: str) -> dict[str, Any]:
         raise _wrong(name, f"line {opened + 1}: the block is not closed", f"end it with '{_CLOSE}'")
     try:
         return tomllib.loads("\n".join(toml))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise _wrong(name, f"the block is not TOML: {error}", "correct that line of its header") from error
 
 

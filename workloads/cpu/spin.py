@@ -306,4 +306,5 @@ def main():
     emit("self.cpu", time.process_time() + sum(c[2].ru_utime + c[2].ru_stime for c in children), "s")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -109,8 +109,8 @@ def command(args, path):
     words = [
         "fio", "--name=bench", f"--filename={path}", f"--rw={args['rw']}", f"--bs={size_of(args['bs'])}",
         f"--size={size_of(args['size'])}", f"--direct={args['direct']}", f"--iodepth={args['iodepth']}",
-        f"--ioengine={'psync' if args['iodepth'] == 1 else 'libaio'}", f"--runtime={args['seconds'] * 1000:.0f}ms",
-        "--thread", "--invalidate=1", "--allow_file_create=0", "--randrepeat=0",
+        f"--ioengine={'psync' if args['iodepth'] == 1 else 'libaio'}", "--thread", "--invalidate=1",
+        f"--runtime={args['seconds'] * 1000:.0f}ms", "--allow_file_create=0", "--randrepeat=0",
         "--output-format=json", "--eta=never",
     ]  # fmt: skip
     if not one_pass(args):

@@ -37,11 +37,12 @@
 
 import mmap
 import os
-import signal
 import sys
 import time
 
 SLOW = 20_000_000  # ns
+BLOCK = 65536  # bytes written at once: small, for the program's own memory counts as well
+PATTERN = memoryview(b"\xa5" * BLOCK)
 FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -94,25 +95,25 @@ def reserve(kind, size):
     sys.exit(f"unknown kind {kind!r}; known: anon, shmem, tmpfs")
 
 
-def mapped_writer(kind, size, block):
+def mapped_writer(kind, size):
     area = reserve(kind, size)
-    step = len(block)
 
-    def write(offset):
-        area[offset : offset + step] = block
+    def write(offset, end):
+        for at in range(offset, end, BLOCK):
+            part = min(BLOCK, end - at)
+            area[at : at + part] = PATTERN[:part]
 
     return write
 
 
-def tmpfs_writer(block):
+def tmpfs_writer():
     name = f"/dev/shm/bench-touch-{os.getpid()}"
     fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     os.unlink(name)
 
-    def write(offset):
-        done = 0
-        while done < len(block):
-            done += os.pwrite(fd, block[done:], offset + done)
+    def write(offset, end):
+        while offset < end:
+            offset += os.pwrite(fd, PATTERN[: min(BLOCK, end - offset)], offset)
 
     return write
 
@@ -141,7 +142,7 @@ def touch(write, size, step, deadline):
     before = clock()
     while touched < size and before < deadline:
         try:
-            write(touched)
+            write(touched, touched + step)
         except (OSError, MemoryError) as error:
             errno = getattr(error, "errno", None) or 12
             break
@@ -159,15 +160,11 @@ def touch(write, size, step, deadline):
 
 
 def main():
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     args = arguments({"kind": "anon", "size": "536870912", "step": "1048576", "hold": 0.0, "seconds": 30.0})
     step = size_of(args["step"])
     size = -(-size_of(args["size"]) // step) * step
     volunteer()
-    block = memoryview(b"\xa5" * step)
-    kind = args["kind"]
-    write = tmpfs_writer(block) if kind == "tmpfs" else mapped_writer(kind, size, block)
+    write = tmpfs_writer() if args["kind"] == "tmpfs" else mapped_writer(args["kind"], size)
     os.write(1, b'{"event": "start"}\n')
     began = time.monotonic_ns()
     touched, longest, stalled, errno = touch(write, size, step, began + int(args["seconds"] * 1e9))
@@ -182,4 +179,5 @@ def main():
     emit_float("memory.step.longest", longest / 1e9, "s")
 
 
-main()
+if __name__ == "__main__":
+    main()

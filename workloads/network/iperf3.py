@@ -3,7 +3,7 @@
 # title   = "TCP to a neighbour with iperf3"
 # area    = "network"
 # needs   = ["python3", "iperf3"]
-# args    = { seconds = 2.0, omit = 0.3, streams = 1 }
+# args    = { seconds = 2, omit = 0, streams = 1 }
 # [metrics."net.rate"]
 # unit = "bytes/s"
 # better = "higher"
@@ -18,7 +18,8 @@
 # ///
 """Sends to the iperf3 server at BENCH_PEER and reports the goodput that arrived there.
 
-The first `omit` seconds do not count. A server that is busy or not up yet is tried again for 2 s.
+`seconds` and `omit`, the seconds at the beginning that do not count, are whole: iperf3 takes no
+others. A server that is busy or not up yet is tried again for 2 s.
 """
 
 import json
@@ -30,6 +31,7 @@ import time
 
 RETRY = 2.0  # s
 PAUSE = 0.05  # s
+REFUSAL = 0.2  # s; a server that refuses has done so by then
 AGAIN = ("busy", "refused", "unable to connect", "unreachable")
 
 
@@ -82,18 +84,18 @@ def attempt(words, omit, limit):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    args = arguments({"seconds": 2.0, "omit": 0.3, "streams": 1})
+    args = arguments({"seconds": 2, "omit": 0, "streams": 1})
     address, colon, port = os.environ.get("BENCH_PEER", "").rpartition(":")
     if not colon:
         sys.exit("BENCH_PEER is not set to ADDRESS:PORT of an iperf3 server")
     words = [
-        "iperf3", "-J", "-c", address.strip("[]"), "-p", port, "-t", f"{args['seconds']:g}",
-        "-O", f"{args['omit']:g}", "-P", str(args["streams"]),
+        "iperf3", "-J", "-c", address.strip("[]"), "-p", port, "-t", str(args["seconds"]),
+        "-O", str(args["omit"]), "-P", str(args["streams"]),
     ]  # fmt: skip
     give_up = time.monotonic() + RETRY
     while True:
         try:
-            found = translate(attempt(words, max(args["omit"], 0.2), args["seconds"] + 30))
+            found = translate(attempt(words, max(args["omit"], REFUSAL), args["seconds"] + 30))
             break
         except FileNotFoundError as error:
             sys.exit(f"{error.filename}: not found")

@@ -1,0 +1,246 @@
+"""The pure parts of the workload programs: what they make of other tools' output, and of gaps."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import workload
+
+DATA = Path(__file__).parent / "workload_data"
+
+
+def program(name):
+    spec = importlib.util.spec_from_file_location(name.replace("/", "_"), workload.path(name))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fio, iperf3, sysbench = program("io/fio"), program("network/iperf3"), program("cpu/sysbench")
+spin, visible, touch = program("cpu/spin"), program("probe/visible"), program("memory/touch")
+
+
+def values(observations):
+    return {metric: value for metric, value, _, _ in observations}
+
+
+# --- fio ---------------------------------------------------------------------------------------
+
+
+def test_fio_json_of_a_direct_write_is_translated_to_si():
+    found = values(fio.translate((DATA / "fio_write_direct.json").read_text(), "write", 1, False))
+    assert found["io.bytes"] == found["io.iops"] * 0.501 * 65536
+    assert found["io.rate"] == pytest.approx(found["io.bytes"] / 0.501)
+    assert 1e-6 < found["io.latency.p50"] < found["io.latency.p99"] < 0.1
+    assert "io.rate.apparent" not in found
+
+
+def test_fio_json_of_a_read_takes_the_read_side():
+    found = values(fio.translate((DATA / "fio_read_buffered.json").read_text(), "randread", 1, True))
+    assert found["io.bytes"] == 8 << 20
+    assert found["io.rate"] == (8 << 20) / 0.002
+
+
+def test_an_idle_side_gives_no_rate_but_a_reason():
+    for metric, value, _, reason in fio.translate(
+        (DATA / "fio_read_buffered.json").read_text(), "write", 1, True
+    ):
+        assert (metric == "io.bytes" and value == 0) or (value is None and reason)
+
+
+def test_notes_before_the_json_are_skipped_and_an_error_is_raised():
+    text = (DATA / "fio_write_direct.json").read_text()
+    assert fio.translate("fio: a note\n" + text, "write", 1, False)
+    with pytest.raises(ValueError, match="error 28"):
+        fio.translate(text.replace('"error" : 0', '"error" : 28'), "write", 1, False)
+    with pytest.raises(ValueError):
+        fio.translate("fio: out of memory", "write", 1, False)
+
+
+FIO_ARGS = {
+    "rw": "write", "bs": "64KiB", "direct": 0, "fsync": 0, "seconds": 2.0, "size": "1MiB", "iodepth": 1,
+    "warm": 0.5,
+}  # fmt: skip
+
+
+def test_a_buffered_write_passes_once_and_ends_in_an_fsync():
+    command = fio.command(FIO_ARGS, "/scratch/f")
+    assert "--end_fsync=1" in command
+    assert "--time_based" not in command
+    assert not any(word.startswith("--ramp_time") for word in command)
+    assert "--bs=65536" in command
+    assert "--size=1048576" in command
+
+
+def test_a_buffered_read_passes_once_and_is_not_read_ahead():
+    command = fio.command({**FIO_ARGS, "rw": "read"}, "/scratch/f")
+    assert "--fadvise_hint=random" in command
+    assert "--time_based" not in command
+    assert "--end_fsync=1" not in command
+
+
+@pytest.mark.parametrize("change", [{"direct": 1}, {"fsync": 64}])
+def test_work_that_the_cache_cannot_fake_goes_round_until_time_is_up(change):
+    command = fio.command({**FIO_ARGS, **change}, "/scratch/f")
+    assert "--time_based" in command
+    assert "--ramp_time=500ms" in command
+    assert "--runtime=2000ms" in command
+
+
+# --- iperf3 and sysbench -----------------------------------------------------------------------
+
+
+def test_iperf3_goodput_is_what_the_receiver_counted_in_bytes_per_second():
+    found = values(iperf3.translate((DATA / "iperf3_shaped.json").read_text()))
+    assert found["net.rate"] == pytest.approx(20e6 / 8 * 1448 / 1514, rel=0.1)
+    assert found["net.mss"] == 1448
+    assert found["net.retransmits"] is not None
+
+
+def test_iperf3_complaints_are_raised_and_known_as_worth_another_try():
+    with pytest.raises(ValueError, match="Connection refused") as caught:
+        iperf3.translate((DATA / "iperf3_refused.json").read_text())
+    assert any(word in str(caught.value).lower() for word in iperf3.AGAIN)
+
+
+def test_sysbench_report_is_translated():
+    found = sysbench.translate((DATA / "sysbench_cpu.txt").read_text())
+    assert found["cpu.events_rate"] == pytest.approx(found["cpu.events"], rel=0.02)
+    assert 0 < found["cpu.event.p95"] < 0.1
+    assert sysbench.translate("FATAL: unknown option") == {}
+
+
+# --- spinning ----------------------------------------------------------------------------------
+
+
+def test_a_stall_is_where_every_process_had_a_gap():
+    assert spin.intersect([(0, 10), (20, 30)], [(5, 25)]) == [(5, 10), (20, 25)]
+    assert spin.intersect([(0, 10)], [(10, 20)]) == []
+
+
+GAPS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=12).map(
+    lambda pairs: sorted((start, start + length) for start, length in pairs)
+)
+
+
+def disjoint(gaps):
+    kept = []
+    for start, end in gaps:
+        if not kept or start > kept[-1][1]:
+            kept.append((start, end))
+    return kept
+
+
+@given(GAPS, GAPS)
+def test_intersection_holds_exactly_the_moments_of_both(left, right):
+    left, right = disjoint(left), disjoint(right)
+    moments = [{t for start, end in gaps for t in range(start, end)} for gaps in (left, right)]
+    found = {t for start, end in spin.intersect(left, right) for t in range(start, end)}
+    assert found == moments[0] & moments[1]
+
+
+def recorder(t0, t1):
+    made = spin.Recorder.__new__(spin.Recorder)
+    made.t0, made.t1, made.gaps = t0, t1, []
+    return made
+
+
+def test_gaps_are_clipped_to_the_window_and_short_ones_dropped():
+    made = recorder(10 * spin.GAP, 100 * spin.GAP)
+    made.gap(0, 20 * spin.GAP)
+    made.gap(30 * spin.GAP, 31 * spin.GAP)
+    made.gap(90 * spin.GAP, 200 * spin.GAP)
+    made.gap(200 * spin.GAP, 300 * spin.GAP)
+    assert made.gaps == [(10 * spin.GAP, 20 * spin.GAP), (90 * spin.GAP, 100 * spin.GAP)]
+
+
+def test_memory_for_gaps_is_bounded_and_the_longest_survive_in_order():
+    made = recorder(0, 10**18)
+    for i in range(3 * spin.MAX_GAPS):
+        made.gap(i * 10**9, i * 10**9 + spin.GAP + 1 + i)
+    assert len(made.gaps) < 2 * spin.MAX_GAPS
+    assert made.gaps == sorted(made.gaps)
+    last = 3 * spin.MAX_GAPS - 1
+    assert made.gaps[-1] == (last * 10**9, last * 10**9 + spin.GAP + 1 + last)
+
+
+# --- sizes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1048576", 1 << 20), ("1MiB", 1 << 20), ("64K", 65536), ("1.5GiB", 3 << 29), ("7B", 7)],
+)
+def test_sizes_are_bytes_or_carry_a_binary_unit(text, size):
+    assert touch.size_of(text) == fio.size_of(text) == size
+
+
+def test_a_size_that_is_none_is_refused():
+    for text in ("", "MiB", "1XiB", "x"):
+        with pytest.raises((ValueError, KeyError)):
+            touch.size_of(text)
+
+
+# --- what a tenant sees ------------------------------------------------------------------------
+
+MOUNTINFO = """\
+30 25 0:26 / {point}/memory rw,relatime shared:9 - cgroup cgroup rw,memory
+31 25 0:27 /tenant {point}/cpu,cpuacct ro,relatime - cgroup cgroup rw,cpu,cpuacct
+32 25 0:28 / {point}/unified rw - cgroup2 cgroup2 rw
+33 25 0:29 / /proc rw - proc proc rw
+"""
+
+
+def test_cgroup_mounts_are_told_by_their_controllers():
+    assert visible.mounts(MOUNTINFO.format(point="/c")) == [
+        ({"rw", "memory"}, "/", "/c/memory"),
+        ({"rw", "cpu", "cpuacct"}, "/tenant", "/c/cpu,cpuacct"),
+        (None, "/", "/c/unified"),
+    ]
+
+
+def tree(tmp_path):
+    for path, text in {
+        "memory/memory.limit_in_bytes": "9223372036854771712",
+        "memory/a/memory.limit_in_bytes": "67108864",
+        "memory/a/b/memory.limit_in_bytes": "134217728",
+        "cpu,cpuacct/cpu.cfs_quota_us": "50000",
+        "cpu,cpuacct/cpu.cfs_period_us": "100000",
+        "unified/x/cpu.max": "max 100000",
+        "unified/x/memory.max": "max",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text + "\n")
+    return visible.mounts(MOUNTINFO.format(point=tmp_path))
+
+
+def test_the_smallest_limit_among_the_ancestors_counts(tmp_path):
+    own = visible.paths("5:memory:/a/b\n4:cpu,cpuacct:/tenant\n0::/\n")
+    mounted = tree(tmp_path)
+    assert visible.smallest("memory", visible.memory_limit, own, mounted) == (67108864, "")
+    assert visible.smallest("cpu", visible.cpu_limit, own, mounted) == (0.5, "")
+
+
+def test_no_limit_and_no_view_are_told_apart(tmp_path):
+    mounted = tree(tmp_path)
+    own = visible.paths("0::/x\n5:memory:/\n")
+    assert visible.smallest("cpu", visible.cpu_limit, own, mounted[2:]) == (None, "unlimited")
+    assert visible.smallest("memory", visible.memory_limit, own, mounted[:1]) == (None, "unlimited")
+    value, reason = visible.smallest("memory", visible.memory_limit, own, [])
+    assert value is None
+    assert "visible" in reason
+
+
+def test_a_cgroup_that_is_out_of_view_is_looked_up_at_the_mount_point(tmp_path):
+    own = visible.paths("5:memory:/elsewhere/deep\n4:cpu,cpuacct:/\n")
+    assert visible.smallest("cpu", visible.cpu_limit, own, tree(tmp_path)) == (0.5, "")
+
+
+def test_meminfo_is_in_bytes():
+    text = "MemTotal:       24683656 kB\nMemFree:  1 kB\nHugePages_Total:       0\n"
+    assert visible.meminfo(text) == {"MemTotal": 24683656 * 1024, "MemFree": 1024}
