@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Mapping
@@ -151,3 +152,16 @@ def _device(name: str, device: str | None) -> str:
             f"{name} needs the disk it applies to", fix='needs = ["disk"] in the experiment'
         )
     return device
+
+
+def peer_place(network: Mapping[str, Any]) -> tuple[str, str, int]:
+    """Bridge, address and prefix length for a peer on an engine's network, from its inspection.
+
+    The engine hands out addresses from below, so the highest one of the subnet stays free.
+    """
+    config = network["IPAM"]["Config"][0]
+    subnet = ipaddress.ip_network(config["Subnet"])
+    bridge = (network.get("Options") or {}).get(
+        "com.docker.network.bridge.name"
+    ) or f"br-{network['Id'][:12]}"
+    return bridge, str(subnet[-2]), subnet.prefixlen

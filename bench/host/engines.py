@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import HostError, SandboxError
+from bench.host import cgroups
 from bench.model import Missing, Scalar
 
 if TYPE_CHECKING:
@@ -146,7 +147,30 @@ def undo_container(name: str) -> None:
         speaking(f"removing container {container}"),
         contextlib.suppress(NotFound),
     ):
+        parent = client.api.inspect_container(container)["HostConfig"].get("CgroupParent") or ""
         client.api.remove_container(container, force=True, v=True)
+        sweep_parents(parent)
+
+
+def sweep_parents(path: str, root: Path = Path("/")) -> None:
+    """Remove the empty groups that an OCI runtime left for a container's cgroup parent `path`.
+
+    It makes them in every hierarchy, of devices for instance, and removes only the container's own.
+    Only groups below isobench.slice are looked at, and rmdir(2) refuses what is not empty.
+    """
+    parts = path.strip("/").split("/")
+    if parts[0] != "isobench.slice":
+        return  # the systemd driver: systemd removes its slices itself
+    # In these hierarchies the guard of the trial is made and removed by this program itself.
+    own = {h.mount for h in cgroups.detect(root).hierarchies}
+    for line in (root / "proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        mount = root / left.split()[4].lstrip("/")
+        if right.split()[:1] != ["cgroup"] or mount in own:
+            continue
+        for depth in range(len(parts), 0, -1):
+            with contextlib.suppress(OSError):  # absent, or another run's or trial's groups are below it
+                mount.joinpath(*parts[:depth]).rmdir()
 
 
 def undo_network(name: str) -> None:

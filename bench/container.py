@@ -1,0 +1,263 @@
+"""One container as a sandbox: created and started with its command, watched through the host's cgroup."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench import containers
+from bench.errors import BenchError, LimitNotSetError, SandboxError
+from bench.host import cgroups, engines
+from bench.host.attach import Pump
+from bench.host.cgroups.values import agrees
+from bench.ledger import process_start
+from bench.model import Exit, Missing, Reading, Rusage, Scalar, Tenant
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from bench.host.network import BridgePeer
+    from bench.runtimes import Arena
+
+POLL_TIMEOUT = 1.0
+ASK_EVERY = 0.05
+"""Seconds between questions to the engine once the container seems to have ended."""
+STREAM_GRACE = 2.0
+"""Seconds the output may stay open after the container's first process is gone."""
+_GONE = Reading(None, "", "the container had ended before its cgroup could be read")
+
+
+@dataclass(slots=True)
+class ContainerProcess:
+    """The first process of a container, as far as the engine and /proc tell."""
+
+    pump: Pump
+    inspect: Any
+    """() -> State of the container, {} where it is gone; raises SandboxError where nobody answers."""
+    pid: int
+    started: int | None
+    stdout: int = field(init=False)
+    stderr: int = field(init=False)
+    _exit: Exit | None = None
+    _asked: float = 0.0
+    _vanished: float | None = None
+
+    def __post_init__(self) -> None:
+        self.stdout, self.stderr = self.pump.stdout, self.pump.stderr
+
+    def poll(self) -> Exit | None:
+        """How it ended, or None while it runs. The engine is asked only once its output or PID is gone."""
+        if self._exit is None and self._seems_over() and time.monotonic() - self._asked >= ASK_EVERY:
+            self._asked = time.monotonic()
+            self._exit = self._ask()
+        return self._exit
+
+    def rusage(self) -> Rusage | None:
+        """None: the engine reaps the process and tells nobody."""
+        return None
+
+    def close(self) -> None:
+        """Close both pipe ends."""
+        self.pump.close()
+
+    def _seems_over(self) -> bool:
+        if self.pump.ended:
+            return True
+        if self.started is not None and process_start(self.pid) == self.started:
+            return False
+        now = time.monotonic()
+        self._vanished = self._vanished or now
+        return now - self._vanished > STREAM_GRACE
+
+    def _ask(self) -> Exit | None:
+        try:
+            state = self.inspect()
+        except SandboxError as error:
+            if self.started is not None and process_start(self.pid) == self.started and not self.pump.ended:
+                return None
+            return Exit("lost", detail=f"the engine stopped answering: {error.message}")
+        if not state:
+            return Exit("lost", detail="the container was removed by somebody else")
+        return containers.exit_of(state)
+
+
+@dataclass(slots=True)
+class ContainerSandbox:
+    """A container to be: `start` creates it, since an engine wants the command at creation."""
+
+    client: DockerClient
+    engine: engines.Kind
+    name: str
+    image: str
+    tenant: Tenant
+    arena: Arena
+    config: dict[str, Any]
+    controls: frozenset[str]
+    bridge: BridgePeer | None = None
+    cgroup: cgroups.Group | None = None
+    container_id: str = ""
+    """The id once it was created, "" before."""
+    workloads: str = "/workloads"
+    scratch: str = "/scratch"
+    peer: str | None = field(init=False)
+    process: ContainerProcess | None = None
+    _entry: str | None = None
+    _kept: dict[str, Reading] = field(default_factory=dict)
+    _facts: dict[str, Scalar | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.peer = self.bridge.peer if self.bridge else None
+
+    def start(self, argv: Sequence[str], env: Mapping[str, str]) -> ContainerProcess:
+        """Create the container, attach to its output, start it, and check every limit.
+
+        SandboxError where the engine refuses; LimitNotSetError where the kernel holds something else.
+        """
+        self._entry = self.arena.ledger.will_create("container", f"{self.engine}:{self.name}")
+        began = time.monotonic()
+        with engines.speaking(f"creating {self.name}"):
+            made = self.client.api.create_container(
+                self.image, list(argv), name=self.name, environment=dict(env), host_config=self.config,
+                labels={"isobench": self.arena.run}, stdin_open=False, tty=False,
+            )  # fmt: skip
+        created = time.monotonic()
+        self.container_id = made["Id"]
+        self._facts["create_seconds"] = created - began
+        self._facts["warnings"] = "; ".join(made.get("Warnings") or ()) or None
+        pump = self._attach()
+        try:
+            before = time.monotonic()
+            with engines.speaking(f"starting {' '.join(argv)[:200]} in {self.name}"):
+                self.client.api.start(self.container_id)
+            self._facts["start_seconds"] = time.monotonic() - before
+            self._settle(pump)
+        except BaseException:
+            pump.close()
+            raise
+        assert self.process is not None
+        return self.process
+
+    def _attach(self) -> Pump:
+        with engines.speaking(f"attaching to {self.name}"):
+            stream = self.client.api.attach_socket(
+                self.container_id, params={"stdout": 1, "stderr": 1, "stream": 1}
+            )
+            # A descriptor of our own: the library's object would close the stream when it is collected.
+            fd = os.dup(stream.fileno())
+            stream.close()
+        return Pump(fd)
+
+    def _settle(self, pump: Pump) -> None:
+        """Find the container's cgroup, shape its network, and read every limit while it surely exists."""
+        with engines.speaking(f"inspecting {self.name}"):
+            found = self.client.api.inspect_container(self.container_id)
+        pid = int(found["State"].get("Pid") or 0)
+        self.process = ContainerProcess(pump, self._state, pid, process_start(pid) if pid else None)
+        self._facts.update(containers.asked(found["HostConfig"]))
+        self._facts.update(
+            {"container": self.container_id, "image.id": found.get("Image"), "pid": pid or None}
+        )
+        group = cgroups.of_pid(pid, cgroups.detect()) if pid else None
+        if group is None or not group.path or process_start(pid) is None:
+            self._kept = dict.fromkeys(self.controls, _GONE)
+            return
+        self.cgroup = group
+        self._facts["cgroup"] = group.absolute()
+        rate = self.tenant.limits.get("net.egress")
+        if rate is not None:
+            self._shape(pid, float(rate))
+        self._kept = self._read()
+        self._check()
+
+    def _shape(self, pid: int, rate: float) -> None:
+        if self.bridge is None:
+            raise LimitNotSetError("net.egress needs a network", fix='needs = ["peer"] in the experiment')
+        self.bridge.limit(pid, rate)
+
+    def _check(self) -> None:
+        """LimitNotSetError where the kernel holds another value than was asked for."""
+        for name, wanted in self.tenant.limits.items():
+            held = self._kept.get(name, _GONE)
+            if name == "cpu.weight" and not agrees(name, wanted, held):
+                held = self._other_shares(int(wanted)) or held
+            group = self.cgroup
+            if group and group.exists() and not agrees(name, wanted, held):
+                raise LimitNotSetError(
+                    f"{name}: asked the engine for {wanted}, the kernel holds {held.value or held.reason}",
+                    fix=f"see {held.source or group.absolute()}; the engine said {self._facts['warnings']}",
+                )
+
+    def _other_shares(self, weight: int) -> Reading | None:
+        """The weight after the other known conversion of `cpu-shares` was tried; None where there is none."""
+        group = self.cgroup
+        version = cgroups.detect().version("cpu") or 1
+        for shares in containers.cpu_shares(weight, version)[1:]:
+            with engines.speaking(f"setting cpu-shares of {self.name}"):
+                self.client.api.update_container(self.container_id, cpu_shares=shares)
+            self._kept["cpu.weight"] = group.effective("cpu.weight") if group else _GONE
+            return self._kept["cpu.weight"]
+        return None
+
+    def _read(self) -> dict[str, Reading]:
+        device = self.arena.disk.number if self.arena.disk else None
+        readings: dict[str, Reading] = {}
+        for limit in sorted(self.controls):
+            if limit == "net.egress":
+                none = Reading(None, reason="this case has no network")
+                readings[limit] = self.bridge.rate() if self.bridge else none
+            elif self.cgroup:
+                readings[limit] = self.cgroup.effective(limit, device)
+        return readings
+
+    def effective(self) -> dict[str, Reading]:
+        """Every control as the kernel holds it; what was read right after the start once it has ended."""
+        if self.cgroup and self.cgroup.exists():
+            readings = self._read()
+            if self.cgroup.exists():  # else it went away between two files
+                self._kept = readings
+        return dict(self._kept)
+
+    def pids(self) -> list[int]:
+        """Host PIDs of everything inside."""
+        return self.cgroup.pids() if self.cgroup else []
+
+    def facts(self) -> dict[str, Scalar | None]:
+        """Seconds to create and to start, ids, the cgroup, and what the engine says it was asked for."""
+        return dict(self._facts)
+
+    def kill(self) -> None:
+        """SIGKILL to everything inside, straight through the kernel: it works with a dead engine too."""
+        if self.cgroup and self.cgroup.exists():
+            self.cgroup.kill()
+
+    def close(self) -> None:
+        """Kill and remove the container, and the empty cgroups the engine made above it. Idempotent."""
+        try:
+            if self.process:
+                self.process.close()
+            with contextlib.suppress(BenchError):  # removal below is by force and reports for both
+                self.kill()
+            if self._entry:
+                engines.undo_container(f"{self.engine}:{self.name}")
+                self.arena.ledger.gone(self._entry)
+                self._entry = None
+        finally:
+            if self.arena.guard is not None:
+                engines.sweep_parents(self.arena.guard.path)
+
+    def _state(self) -> dict[str, Any]:
+        from docker.errors import NotFound
+
+        client = engines.connect(self.engine, POLL_TIMEOUT)
+        if isinstance(client, Missing):
+            raise SandboxError(client.cause, fix=client.fix)
+        with contextlib.closing(client), engines.speaking(f"inspecting {self.name}"):
+            try:
+                state: dict[str, Any] = client.api.inspect_container(self.container_id)["State"]
+            except NotFound:
+                return {}
+        return state

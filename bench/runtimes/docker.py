@@ -1,0 +1,163 @@
+"""A container of a Docker-compatible engine, from the sandbox image, with no network or an internal one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench import containers
+from bench.container import ContainerSandbox
+from bench.errors import SandboxError
+from bench.host import cgroups, engines
+from bench.model import Missing, Tenant
+from bench.sandboxes import tenant_scratch
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from bench.host.network import BridgePeer
+    from bench.runtimes import Arena, Sandbox
+
+SHM_BYTES = 4 << 30
+"""Shared memory is bounded by the memory limit; the engine's 64 MiB would bound workloads before it."""
+
+
+class Runtime:
+    """Docker, with the OCI runtime of the variant: `docker`, `docker:runsc`, `docker:crun`."""
+
+    name: ClassVar[str] = "docker"
+    title: ClassVar[str] = "Docker container"
+    baseline: ClassVar[bool] = False
+    controls: ClassVar[frozenset[str]] = containers.CONTROLS
+    engine: ClassVar[engines.Kind] = "docker"
+    extra: ClassVar[dict[str, Any]] = {}
+    """Arguments of `create_host_config` this engine needs besides."""
+
+    def __init__(self, variant: str | None = None) -> None:
+        self.variant = variant
+
+    def requires(self) -> Sequence[Missing]:
+        """Why no container can be run here: no engine, or one that does not know the OCI runtime."""
+        client = engines.connect(self.engine)
+        if isinstance(client, Missing):
+            return (client,)
+        with contextlib.closing(client), engines.speaking(f"asking {self.engine} what it is"):
+            info = client.info()
+        return tuple(self._unfit(info))
+
+    def _unfit(self, info: dict[str, Any]) -> Iterator[Missing]:
+        known = engines.known_runtimes(info)
+        if self.variant and self.variant not in known:
+            yield Missing(
+                f"{self.name}:{self.variant}",
+                f"the engine knows the OCI runtimes {', '.join(known) or 'of nobody'}, not {self.variant}",
+                f"install {self.variant}, add it to /etc/docker/daemon.json, and restart the engine",
+            )
+        if self.variant == "crun" and cgroups.detect().mode == "hybrid":
+            yield Missing("docker:crun", "crun refuses a host with both cgroup versions mounted",
+                          "boot with systemd.unified_cgroup_hierarchy=1, or use runc")  # fmt: skip
+
+    def lacks(self, limit: str) -> Missing | None:
+        """Why this engine cannot hold `limit` on this host, if so."""
+        if limit == "net.egress":
+            if self.variant == "runsc":
+                return Missing(limit, "runsc runs here with --network=none", "use the default OCI runtime")
+            return (
+                None
+                if _is_root()
+                else Missing(limit, "only root can shape a container's veth", "run as root")
+            )
+        missing = cgroups.detect().lacks(limit)
+        if missing or limit != "io.weight":
+            return missing
+        client = engines.connect(self.engine)
+        if isinstance(client, Missing):
+            return client
+        with contextlib.closing(client), engines.speaking(f"asking {self.engine} what it is"):
+            warnings = [w for w in client.info().get("Warnings") or () if "blkio weight" in w.lower()]
+        return (
+            Missing(limit, f"the engine says: {warnings[0]}", "use a kernel with blkio.weight")
+            if warnings
+            else None
+        )
+
+    @contextlib.contextmanager
+    def open(self, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
+        """Everything but the container itself, which an engine only creates once it knows the command."""
+        if arena.image is None:
+            raise SandboxError(f"{self.name} needs the sandbox image", fix="bench image build")
+        client = engines.connect(self.engine)
+        if isinstance(client, Missing):
+            raise SandboxError(f"{self.name}: {client.cause}", fix=client.fix)
+        with contextlib.ExitStack() as stack:
+            stack.callback(client.close)
+            image = engines.ensure_image(client, arena.image)
+            scratch = stack.enter_context(tenant_scratch(tenant, arena))
+            name = containers.container_name(arena.run, arena.trial, tenant.name)
+            network, peer = "none", None
+            if "peer" in arena.needs:
+                network = name
+                peer = stack.enter_context(self._network(client, name, arena))
+            binds = [f"{arena.workloads}:/workloads:ro", f"{scratch}:/scratch:rw"]
+            config = self._config(client, tenant, arena, network, binds)
+            sandbox = ContainerSandbox(
+                client=client, engine=self.engine, name=name, image=image, tenant=tenant, arena=arena,
+                config=config, controls=self.controls, bridge=peer,
+            )  # fmt: skip
+            stack.callback(sandbox.close)
+            yield sandbox
+
+    def _config(
+        self, client: DockerClient, tenant: Tenant, arena: Arena, network: str, binds: list[str]
+    ) -> dict[str, Any]:
+        found = cgroups.detect()
+        with engines.speaking(f"asking {self.engine} what it is"):
+            driver = str(client.info().get("CgroupDriver"))
+        own: dict[str, Any] = {
+            "security_opt": ["no-new-privileges"], "network_mode": network, "binds": binds,
+            "shm_size": SHM_BYTES, "log_config": {"Type": "none"}, **self.extra,
+        }  # fmt: skip
+        if self.variant:
+            own["runtime"] = self.variant
+        if arena.guard is not None:
+            own["cgroup_parent"] = containers.cgroup_parent(arena.guard.path, driver)
+        unified = found.unified()
+        rescaled = bool(
+            unified and arena.guard and not (unified.mount / arena.guard.path / "io.bfq.weight").exists()
+        )
+        limits = containers.host_config(
+            tenant.limits, arena.disk.device if arena.disk else None,
+            version=found.version("cpu") or 1, rescaled=rescaled and found.version("io") == 2,
+        )  # fmt: skip
+        with engines.speaking("putting the limits together"):
+            config: dict[str, Any] = client.api.create_host_config(**own, **limits)
+        return config
+
+    @contextlib.contextmanager
+    def _network(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
+        """An internal network of the engine with the peer's server on its bridge."""
+        from bench.host.network import open_bridge_peer
+
+        entry = arena.ledger.will_create("docker-network", f"{self.engine}:{name}")
+        try:
+            with engines.speaking(f"making the network {name}"):
+                network = client.networks.create(
+                    name,
+                    driver="bridge",
+                    internal=True,
+                    labels={"isobench": arena.run},
+                    check_duplicate=True,
+                )
+                network.reload()
+            bridge, address, prefix = containers.peer_place(network.attrs)
+            with open_bridge_peer(arena, bridge, address, prefix) as peer:
+                yield peer
+        finally:
+            engines.undo_network(f"{self.engine}:{name}")
+            arena.ledger.gone(entry)
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
