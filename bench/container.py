@@ -152,7 +152,7 @@ class ContainerSandbox:
         return Pump(fd)
 
     def _settle(self, pump: Pump) -> None:
-        """Find the container's cgroup, shape its network, and read every limit while it surely exists."""
+        """Find the container's cgroup and read every limit while it surely exists."""
         with engines.speaking(f"inspecting {self.name}"):
             found = self.client.api.inspect_container(self.container_id)
         pid = int(found["State"].get("Pid") or 0)
@@ -167,16 +167,8 @@ class ContainerSandbox:
             return
         self.cgroup = group
         self._facts["cgroup"] = group.absolute()
-        rate = self.tenant.limits.get("net.egress")
-        if rate is not None:
-            self._shape(pid, float(rate))
         self._kept = self._read()
         self._check()
-
-    def _shape(self, pid: int, rate: float) -> None:
-        if self.bridge is None:
-            raise LimitNotSetError("net.egress needs a network", fix='needs = ["peer"] in the experiment')
-        self.bridge.limit(pid, rate)
 
     def _check(self) -> None:
         """LimitNotSetError where the kernel holds another value than was asked for."""

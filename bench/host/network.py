@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bench.errors import HostError
 from bench.host import iperf
-from bench.host.shaping import index_of, netlink, read_rate, shape_egress
+from bench.host.shaping import index_of, netlink, read_rate, shape_egress, shape_link
 from bench.model import Reading
 
 if TYPE_CHECKING:
@@ -63,18 +63,22 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class BridgePeer:
-    """A peer on a container engine's bridge; `peer` is "ADDRESS:PORT" of its server."""
+    """A peer on a container engine's bridge; `peer` is "ADDRESS:PORT" of its server.
+
+    `port` is the bridge's port to the peer: the only way out of an internal network, and there before
+    the container is. The container's own veth exists only once its command already runs.
+    """
 
     peer: str
-    ifb: str
+    port: str
 
-    def limit(self, pid: int, rate: float) -> None:
-        """Hold what the container of process `pid` sends to `rate` bytes/s. Once a peer."""
-        shape_egress(outer_link(pid), self.ifb, rate)
+    def limit(self, rate: float) -> None:
+        """Hold what leaves the network to `rate` bytes/s. Once a peer; LimitNotSetError where refused."""
+        shape_link(self.port, rate)
 
     def rate(self) -> Reading:
         """The rate the kernel holds, bytes/s; None with reason "unlimited" where none was set."""
-        return read_rate(self.ifb)
+        return read_rate(self.port)
 
 
 @contextlib.contextmanager
@@ -100,8 +104,8 @@ def open_pair(ground: Ground, tenant: Tenant) -> Iterator[Pair]:
 def open_bridge_peer(ground: Ground, bridge: str, address: str, prefix: int) -> Iterator[BridgePeer]:
     """A namespace with an iperf3 server, its veth a port of the engine's `bridge`, at `address`/`prefix`."""
     token = uuid.uuid4().hex[:6]
-    other, inner, port, ifb = f"isob-{token}-p", f"isob{token}p", f"isob{token}b", f"isob{token}i"
-    with _namespace(ground.ledger, other), _link(ground.ledger, port), _link(ground.ledger, ifb):
+    other, inner, port = f"isob-{token}-p", f"isob{token}p", f"isob{token}b"
+    with _namespace(ground.ledger, other), _link(ground.ledger, port):
         with netlink(None, f"joining the peer to {bridge}") as socket:
             master = index_of(socket, bridge)
             if master is None:
@@ -114,7 +118,7 @@ def open_bridge_peer(ground: Ground, bridge: str, address: str, prefix: int) -> 
             socket.link("set", index=index, state="up")
         _bring_up(other, inner, address, prefix)
         with iperf.serving(ground.ledger, _tree(ground), address, netns=other) as peer:
-            yield BridgePeer(peer, ifb)
+            yield BridgePeer(peer, port)
 
 
 @contextlib.contextmanager
@@ -125,17 +129,6 @@ def loopback_server(ground: Ground) -> Iterator[str]:
         port = int(probe.getsockname()[1])
     with iperf.serving(ground.ledger, _tree(ground), "127.0.0.1", port) as peer:
         yield peer
-
-
-def outer_link(pid: int, inner: str = "eth0") -> str:
-    """The host's end of the veth whose other end process `pid` sees as `inner`."""
-    with netlink(f"/proc/{pid}/ns/net", f"looking up {inner} of process {pid}") as socket:
-        index = index_of(socket, inner)
-        outer = socket.get_links(index)[0].get_attr("IFLA_LINK") if index is not None else None
-    if outer is None:
-        raise HostError(f"process {pid} has no veth called {inner}", fix=f"see: nsenter -n -t {pid} ip link")
-    with netlink(None, f"looking up link {outer}") as socket:
-        return str(socket.get_links(outer)[0].get_attr("IFLA_IFNAME"))
 
 
 def undo_netns(name: str) -> None:

@@ -1,8 +1,9 @@
-"""Egress rate of a sandbox: an ingress redirect on the outer end of its veth to an ifb with a tbf.
+"""Egress rate of a sandbox: a token bucket outside the tenant's reach.
 
-What a tenant sends arrives at the outer end of its veth, out of the tenant's reach. An ingress qdisc
-there hands every packet to an ifb device (`u32` matching all, `mirred` redirect), and the token
-bucket on the ifb decides when it may go on. See tc-tbf(8), tc-u32(8), tc-mirred(8).
+With a veth of our own, what a tenant sends arrives at the outer end. An ingress qdisc there hands every
+packet to an ifb device (`u32` matching all, `mirred` redirect), and the token bucket on the ifb decides
+when it may go on. On an engine's bridge the bucket sits on the one port that leads out.
+See tc-tbf(8), tc-u32(8), tc-mirred(8).
 """
 
 from __future__ import annotations
@@ -65,42 +66,57 @@ def shape_egress(link: str, ifb: str, rate: float, namespace: str | None = None)
 
     LimitNotSetError where the kernel refuses, lacks a module, or holds another rate afterwards.
     """
+    with _setting(link, namespace) as (socket, outer):
+        socket.link("add", ifname=ifb, kind="ifb")
+        device = index_of(socket, ifb)
+        _bucket(socket, device, rate)
+        socket.link("set", index=device, state="up")
+        socket.tc("add", "ingress", outer)
+        action = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": device}
+        socket.tc("add-filter", "u32", outer, parent=INGRESS, prio=1, protocol=ETH_P_ALL, target=ROOT_HANDLE,
+                  keys=["0x0/0x0+0"], action=[action])  # fmt: skip
+    _verify(ifb, rate, namespace)
+
+
+def shape_link(link: str, rate: float, namespace: str | None = None) -> None:
+    """Hold what leaves by `link` to `rate` bytes/s; LimitNotSetError as for `shape_egress`."""
+    with _setting(link, namespace) as (socket, index):
+        _bucket(socket, index, rate)
+    _verify(link, rate, namespace)
+
+
+@contextlib.contextmanager
+def _setting(link: str, namespace: str | None) -> Iterator[tuple[Any, int]]:
     try:
         with netlink(namespace, f"limiting the rate of {link}") as socket:
-            outer = index_of(socket, link)
-            if outer is None:
-                raise LimitNotSetError(
-                    f"there is no link {link} to limit", fix="has the sandbox ended already?"
-                )
-            _redirect(socket, outer, ifb, rate)
+            index = index_of(socket, link)
+            if index is None:
+                raise LimitNotSetError(f"there is no link {link} to limit", fix="see: ip link")
+            yield socket, index
     except LimitNotSetError:
         raise
     except HostError as error:
         raise LimitNotSetError(error.message, fix=error.fix) from error
-    held = read_rate(ifb, namespace).value
-    if held != int(rate):
-        raise LimitNotSetError(f"net.egress: asked {int(rate)} bytes/s for {link}, the kernel holds {held}",
-                               fix=f"see: tc qdisc show dev {ifb}")  # fmt: skip
 
 
-def _redirect(socket: Any, outer: int, ifb: str, rate: float) -> None:
-    socket.link("add", ifname=ifb, kind="ifb")
-    device = index_of(socket, ifb)
+def _bucket(socket: Any, index: int | None, rate: float) -> None:
     # tbf takes its limit from a latency: limit = rate * latency + burst.
     latency = f"{max(1, round((queue(rate) - burst(rate)) / rate * 1e6))}us"
-    socket.tc("add", "tbf", device, handle=ROOT_HANDLE, rate=int(rate), burst=burst(rate), latency=latency)
-    socket.link("set", index=device, state="up")
-    socket.tc("add", "ingress", outer)
-    action = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": device}
-    socket.tc("add-filter", "u32", outer, parent=INGRESS, prio=1, protocol=ETH_P_ALL, target=ROOT_HANDLE,
-              keys=["0x0/0x0+0"], action=[action])  # fmt: skip
+    socket.tc("add", "tbf", index, handle=ROOT_HANDLE, rate=int(rate), burst=burst(rate), latency=latency)
 
 
-def read_rate(ifb: str, namespace: str | None = None) -> Reading:
-    """The rate in bytes/s that the kernel's token bucket on `ifb` holds; None with the reason otherwise."""
-    source = f"tc qdisc tbf on {ifb}"
-    with netlink(namespace, f"reading the rate of {ifb}") as socket:
-        device = index_of(socket, ifb)
+def _verify(link: str, rate: float, namespace: str | None) -> None:
+    held = read_rate(link, namespace).value
+    if held != int(rate):
+        raise LimitNotSetError(f"net.egress: asked for {int(rate)} bytes/s, the kernel holds {held}",
+                               fix=f"see: tc qdisc show dev {link}")  # fmt: skip
+
+
+def read_rate(link: str, namespace: str | None = None) -> Reading:
+    """The rate in bytes/s that the kernel's token bucket on `link` holds; None with the reason otherwise."""
+    source = f"tc qdisc tbf on {link}"
+    with netlink(namespace, f"reading the rate of {link}") as socket:
+        device = index_of(socket, link)
         if device is None:
             return Reading(None, source, "unlimited")
         for qdisc in socket.get_qdiscs(device):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench import containers
 from bench.container import ContainerSandbox
-from bench.errors import SandboxError
+from bench.errors import LimitNotSetError, SandboxError
 from bench.host import cgroups, engines
 from bench.model import Missing, Tenant
 from bench.sandboxes import tenant_scratch
@@ -100,6 +100,7 @@ class Runtime:
             if "peer" in arena.needs:
                 network = name
                 peer = stack.enter_context(self._network(client, name, arena))
+            _limit_egress(tenant, peer)
             binds = [f"{arena.workloads}:/workloads:ro", f"{scratch}:/scratch:rw"]
             config = self._config(client, tenant, arena, network, binds)
             sandbox = ContainerSandbox(
@@ -157,6 +158,14 @@ class Runtime:
         finally:
             engines.undo_network(f"{self.engine}:{name}")
             arena.ledger.gone(entry)
+
+
+def _limit_egress(tenant: Tenant, peer: BridgePeer | None) -> None:
+    rate = tenant.limits.get("net.egress")
+    if rate is not None and peer is None:
+        raise LimitNotSetError("net.egress needs a network", fix='needs = ["peer"] in the experiment')
+    if rate is not None and peer is not None:
+        peer.limit(float(rate))
 
 
 def _is_root() -> bool:
