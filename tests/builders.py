@@ -43,9 +43,10 @@ HOST = HostFacts(
     identity={
         "kernel": "6.18.0",
         "cpu.model": "Test CPU",
-        "cpus": 2,
-        "memory": 24 * 2**30,
-        "cgroup": "hybrid",
+        "cpu.count": 2,
+        "cpu.cfs_slice_us": 5000,
+        "memory.total": 24 * 2**30,
+        "cgroup.mode": "hybrid",
     },
     state={"load": 0.4, "uptime": 3600.0},
     private={"hostname": "very-private-host-name"},
@@ -85,7 +86,6 @@ def believable(case: Case, planned: PlannedTrial, rng: random.Random) -> Trial:
     """The record and samples of one trial on an honest host of two cores where every limit holds."""
     drafts = [_draft(case, tenant, rng) for tenant in case.tenants]
     duration = max(d.end for d in drafts) + 0.05
-    limited = any(t.limits for t in case.tenants)
     tenants = tuple(
         TenantRecord(
             name=t.name,
@@ -95,12 +95,12 @@ def believable(case: Case, planned: PlannedTrial, rng: random.Random) -> Trial:
             ended=d.end,
             observations=tuple(d.observations),
             rusage=Rusage(d.cpu * 0.95, d.cpu * 0.05, 12 * MIB),
-            cgroup=f"isobench.slice/t{planned.index}/{t.name}" if limited else None,
+            cgroup=f"isobench.slice/t{planned.index}/{t.name}",
             facts=d.facts,
         )
         for t, d in zip(case.tenants, drafts, strict=True)
     )
-    samples = [s for d in drafts for s in d.samples] if limited else []
+    samples = [s for d in drafts for s in d.samples]
     killed = sum(d.exit.reason == "oom" for d in drafts)
     record = TrialRecord(
         index=planned.index,

@@ -58,7 +58,9 @@ def got(measured: Interval, deviation: Interval | None, judgement: Judgement) ->
 def asked(label: str, requested: Scalar | None, judgement: Judgement, tenants: int) -> str:
     """What was asked in words: the value of the judged limit, or the whole row where several divide it."""
     if tenants == 1 and judgement.limit and requested is not None:
-        return show(judgement.limit, requested)
+        kind = LIMITS[judgement.limit].kind if judgement.limit in LIMITS else ""
+        prefix, suffix = {"weight": ("weight ", ""), "count": ("", " tasks")}.get(kind, ("", ""))
+        return f"{prefix}{show(judgement.limit, requested)}{suffix}"
     return label
 
 
