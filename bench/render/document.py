@@ -84,16 +84,18 @@ class Document:
 def build(run: Run, *, themed: bool) -> Document:
     """The document of a run; figures use CSS variables where `themed`, else fixed light colours."""
     experiments = {e.name: e for e in run.plan.suite.experiments}
-    matrix = groups(run)
+    found, runtimes = run.finding_list, run.plan.runtimes
+    matrix = groups(found, runtimes, run.plan.suite.experiments)
+    cols = columns(found, runtimes)
     units = method.units(run)
-    ids = anchors(run)
-    drawn = figures.draw(run, columns(run), themed=themed)
+    ids = anchors(found)
+    drawn = figures.draw(run, cols, themed=themed)
     return Document(
         title=run.plan.suite.title,
         question=run.plan.suite.question,
         conclusion=run.conclusion or prose.outcome(run.finding_list),
         counts=tuple(prose.counts(run.finding_list)),
-        columns=columns(run),
+        columns=cols,
         matrix=matrix,
         sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),
@@ -160,7 +162,11 @@ def _row(finding: Finding, rule: str, units: Mapping[str, str], anchor: str) -> 
         trials=_trials(f),
         reason=f.reason,
         fix=f.fix,
-        evidence=tuple((name, _evidence(name, value, units)) for name, value in f.evidence.items()),
+        evidence=tuple(
+            (name, _evidence(name, value, units))
+            for name, value in f.evidence.items()
+            if value is not None or not f.control  # a control has no cgroup of its own to read
+        ),
     )
 
 

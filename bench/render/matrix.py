@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.frames import Run
-from bench.model import Finding
+from bench.model import Experiment, Finding
 from bench.render import numbers
-from bench.render.verdicts import MARKS, Mark, mark, telling
+from bench.render.verdicts import Mark, mark, telling
 
 TITLES = {
     "cpu": "CPU ceiling",
@@ -34,7 +33,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one runtime did: `detail` is the deviation or the value, `tally` "4 of 5 pass"."""
+    """What one runtime did: `detail` is the deviation or the value.
+
+    `tally` is "1 of 5" where other values of the limit came out better.
+    """
 
     mark: Mark
     detail: str
@@ -49,6 +51,7 @@ class Line:
     """One row: an experiment, or a single value of its limit below it (`depth` 1)."""
 
     title: str
+    label: str
     experiment: str
     anchor: str
     depth: int
@@ -65,43 +68,34 @@ class Group:
     lines: tuple[Line, ...]
 
 
-def columns(run: Run) -> tuple[Column, ...]:
+def columns(findings: Sequence[Finding], runtimes: Sequence[str] = ()) -> tuple[Column, ...]:
     """The runtimes in plan order; those only findings know come last."""
-    found = {f.runtime: f.control for f in run.finding_list}
-    names = [*run.plan.runtimes, *(r for r in found if r not in run.plan.runtimes)]
-    controls = {c.runtime for c in run.plan.cases if not any(t.limits for t in c.tenants)}
-    return tuple(
-        Column(name, found.get(name, name in controls), f"r{index}")
-        for index, name in enumerate(dict.fromkeys(names))
-    )
+    controls = {f.runtime: f.control for f in findings}
+    names = dict.fromkeys([*(r for r in runtimes if r in controls), *controls])
+    return tuple(Column(name, controls[name], f"r{index}") for index, name in enumerate(names))
 
 
-def anchors(run: Run) -> dict[str, str]:
+def anchors(findings: Sequence[Finding]) -> dict[str, str]:
     """Finding id → an id that is safe in HTML."""
-    return {f.id: f"f{index}" for index, f in enumerate(run.finding_list)}
+    return {f.id: f"f{index}" for index, f in enumerate(findings)}
 
 
-def groups(run: Run) -> tuple[Group, ...]:
-    """All sections that have findings, in the order of the suite."""
-    by_experiment: dict[str, list[Finding]] = {}
-    for f in run.finding_list:
+def groups(
+    findings: Sequence[Finding], runtimes: Sequence[str] = (), experiments: Sequence[Experiment] = ()
+) -> tuple[Group, ...]:
+    """All sections that have findings, in the order of the suite, or of the findings without one."""
+    by_experiment: dict[str, list[Finding]] = {e.name: [] for e in experiments}
+    for f in findings:
         by_experiment.setdefault(f.experiment, []).append(f)
-    order = [e for e in run.plan.suite.experiments if e.name in by_experiment]
-    titles = {e.name: e.title for e in order}
-    names = dict.fromkeys([e.section for e in order] + [f.section for f in run.finding_list])
-    cols, ids = columns(run), anchors(run)
-    found = []
-    for name in names:
-        lines = tuple(
-            _line(titles.get(experiment, experiment), of, cols, ids)
-            for experiment, of in sorted(
-                by_experiment.items(),
-                key=lambda item: list(titles).index(item[0]) if item[0] in titles else 999,
-            )
-            if of[0].section == name
-        )
-        found.append(Group(name, TITLES.get(name, name.capitalize()), lines))
-    return tuple(found)
+    titles = {e.name: e.title for e in experiments}
+    cols, ids = columns(findings, runtimes), anchors(findings)
+    sections: dict[str, list[Line]] = {}
+    for name, of in by_experiment.items():
+        if of:
+            sections.setdefault(of[0].section, []).append(_line(titles.get(name, name), of, cols, ids))
+    return tuple(
+        Group(name, TITLES.get(name, name.capitalize()), tuple(lines)) for name, lines in sections.items()
+    )
 
 
 def _line(title: str, findings: Sequence[Finding], cols: Sequence[Column], ids: dict[str, str]) -> Line:
@@ -109,6 +103,7 @@ def _line(title: str, findings: Sequence[Finding], cols: Sequence[Column], ids: 
     children = tuple(
         Line(
             title=label,
+            label="",
             experiment=findings[0].experiment,
             anchor="",
             depth=1,
@@ -120,9 +115,9 @@ def _line(title: str, findings: Sequence[Finding], cols: Sequence[Column], ids: 
         for label in labels
     )
     cells = tuple(_cell([f for f in findings if f.runtime == c.runtime], c, ids) for c in cols)
-    single = len(labels) == 1 and labels[0]
     return Line(
-        title=f"{title}, {labels[0]}" if single and labels[0] not in title else title,
+        title=title,
+        label=labels[0] if len(labels) == 1 else f"{len(labels)} values",
         experiment=findings[0].experiment,
         anchor=f"e-{ids[findings[0].id]}",
         depth=0,
@@ -138,8 +133,7 @@ def _cell(findings: Sequence[Finding], column: Column, ids: dict[str, str]) -> C
     same = sum(1 for f in findings if f.verdict == worst.verdict)
     tally = ""
     if len(findings) > 1:
-        word = mark(worst).word
-        tally = f"all {len(findings)}" if same == len(findings) else f"{same} of {len(findings)} {word}"
+        tally = "" if same == len(findings) else f"{same} of {len(findings)}"
     return Cell(mark(worst), _detail(worst), tally, worst.reason, ids[worst.id], column)
 
 
@@ -149,6 +143,3 @@ def _detail(finding: Finding) -> str:
     if finding.verdict in ("not offered", "not testable"):
         return ""
     return numbers.deviation(finding)
-
-
-__all__ = ["ABSENT", "MARKS", "TITLES", "Cell", "Column", "Group", "Line", "anchors", "columns", "groups"]

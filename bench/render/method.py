@@ -57,8 +57,10 @@ def about(run: Run) -> About:
 def command(run: Run) -> str:
     """The shell line that runs the same plan again."""
     plan = run.plan
-    words = ["bench", "run", plan.suite.name, "--seed", str(plan.seed), "--blocks", str(plan.blocks)]
-    words += ["--runtimes", ",".join(plan.runtimes), *(["--quick"] if plan.quick else [])]
+    words = ["bench", "run", "--suite", plan.suite.name, "--runtimes", ",".join(plan.runtimes)]
+    words += ["--seed", str(plan.seed), "--blocks", str(plan.blocks), *(["--quick"] if plan.quick else [])]
+    if len(plan.suite.experiments) == 1:
+        words += ["--only", plan.suite.experiments[0].name]
     return shlex.join(words)
 
 
@@ -138,9 +140,7 @@ def _warnings(run: Run) -> tuple[str, ...]:
     digests = images(run)
     if len(digests) > 1:
         shown = ", ".join(d[:19] for d in digests)
-        found.append(
-            f"Trials ran {len(digests)} images ({shown}); runtimes cannot be compared across them."
-        )
+        found.append(f"Trials ran {len(digests)} images ({shown}); runtimes cannot be compared across them.")
     missing = len(run.plan.trials) - len(run.records)
     if missing > 0:
         found.append(f"The run is not complete: {missing} of {len(run.plan.trials)} trials are missing.")

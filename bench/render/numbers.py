@@ -84,11 +84,11 @@ def interval(finding: Finding) -> str:
 
 
 def change(value: float | None, scale: str, unit: str) -> str:
-    """A signed deviation: "−0.4 %", "+1.2 pp" for shares, "+3 tasks"; beyond 10-fold "× 51"."""
+    """A signed deviation: "−0.4 %", "+1.2 pp" for shares, "+3 tasks"; from 10-fold on "×51.0"."""
     if value is None or not math.isfinite(value):
         return NONE
     if scale == "relative":
-        return f"×{SPACE}{plain(1 + value)}" if value >= 10 else f"{signed(value * 100)}{SPACE}%"
+        return f"×{plain(1 + value)}" if value >= 9 else f"{signed(value * 100)}{SPACE}%"
     if unit in ("share", "share outside"):
         return f"{signed(value * 100)}{SPACE}pp"
     if value == 0:
@@ -119,15 +119,15 @@ def tolerance(finding: Finding, rule: str) -> str:
         return NONE
     low, high = finding.tolerance
     if rule == "at-most":
-        return f"at most{SPACE}{_bound(high, finding)}"
+        return "at most " + (_bound(high, finding) if high else "expected")
     if rule == "at-least":
-        return f"at least{SPACE}{_bound(low, finding)}"
+        return "at least " + (_bound(low, finding) if low else "expected")
     if low == high == 0:
         return "exact"
     if low == -high:
         return "±" + _bound(high, finding).lstrip("+")
     left, right = _bound(low, finding), _bound(high, finding)
-    return f"{left.partition(SPACE)[0]} … {right}"
+    return f"{left.partition(SPACE)[0] if low else 0} … {right if high else 0}"
 
 
 def signed(percent: float) -> str:
@@ -137,8 +137,6 @@ def signed(percent: float) -> str:
 
 
 def _bound(value: float, finding: Finding) -> str:
-    if value == 0:
-        return "expected"
     scaled = value * 100
     if finding.scale == "relative":
         return _minus(f"{scaled:+g}{SPACE}%")

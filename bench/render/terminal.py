@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.frames import Run
 from bench.model import Finding
 from bench.render import matrix, numbers
 from bench.render.verdicts import mark
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.text import Text
+
+    from bench.frames import Run
 
 _STYLES = {
     "pass": "green", "fail": "bold red", "unenforced": "bold yellow", "inconclusive": "magenta",
@@ -20,28 +22,51 @@ _STYLES = {
 }  # fmt: skip
 
 
-def table(run: Run, width: int = 100) -> RenderableType:
-    """The matrix of a run as a rich table; below 24 columns a runtime it becomes a list.
+@dataclass(frozen=True)
+class Matrix:
+    """The verdicts as a rich renderable: a table where there is room for one, else a list.
 
     All text is put in as text, never as markup, so a name such as "[red]" is shown as it is.
     """
-    from rich.table import Table
-    from rich.text import Text
 
-    columns = matrix.columns(run)
-    if width < 26 + 18 * len(columns):
-        return Text("\n").join(_line_text(f) for f in run.finding_list)
-    grid = Table(width=width, expand=True, pad_edge=False, header_style="bold", show_lines=False)
-    grid.add_column("limit", ratio=3, overflow="fold")
-    for column in columns:
-        title = f"{column.runtime}\ncontrol, no limits" if column.control else column.runtime
-        grid.add_column(Text(title), ratio=2, overflow="fold")
-    for group in matrix.groups(run):
-        grid.add_row(Text(group.title, style="bold"), end_section=False)
-        for line in group.lines:
-            cells = [_cell_text(cell, cell.column.control) for cell in line.cells]
-            grid.add_row(Text(f"  {line.title}"), *cells)
-    return grid
+    columns: Sequence[matrix.Column]
+    groups: Sequence[matrix.Group]
+    findings: Sequence[Finding]
+    width: int | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = min(self.width or options.max_width, 30 + 34 * len(self.columns))
+        if width < 22 + 17 * len(self.columns):
+            yield from (_line_text(f) for f in self.findings)
+        else:
+            yield self._grid(width)
+
+    def _grid(self, width: int) -> RenderableType:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table(width=width, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+        grid.add_column("limit", ratio=3, overflow="fold")
+        for column in self.columns:
+            title = Text(column.runtime, style="dim" if column.control else "bold")
+            grid.add_column(title.append("\ncontrol, no limits") if column.control else title, ratio=2)
+        for group in self.groups:
+            grid.add_row(Text(group.title, style="bold"))
+            for line in group.lines:
+                title = Text(f"  {line.title}").append(f" {line.label}", style="dim")
+                grid.add_row(title, *(_cell_text(cell) for cell in line.cells))
+        return grid
+
+
+def table(source: Run | Sequence[Finding], width: int | None = None) -> Matrix:
+    """The matrix of a run, or of findings alone; `width` in columns, that of the console where None."""
+    if not isinstance(source, Sequence):
+        runtimes, experiments = source.plan.runtimes, source.plan.suite.experiments
+        found: Sequence[Finding] = source.finding_list
+    else:
+        runtimes, experiments, found = (), (), source
+    return Matrix(matrix.columns(found, runtimes), matrix.groups(found, runtimes, experiments), found, width)
 
 
 def plain(findings: Sequence[Finding]) -> list[str]:
@@ -64,9 +89,13 @@ def _line_text(finding: Finding) -> Text:
     return text
 
 
-def _cell_text(cell: matrix.Cell, control: bool) -> Text:
+def _cell_text(cell: matrix.Cell) -> Text:
     from rich.text import Text
 
-    style = "dim" if control else _STYLES[cell.mark.style]
-    parts = [f"{cell.mark.symbol} {cell.mark.word}", cell.detail, f"({cell.tally})" if cell.tally else ""]
+    style = "dim" if cell.column.control else _STYLES[cell.mark.style]
+    parts = [
+        f"{cell.mark.symbol} {cell.mark.word}",
+        cell.detail,
+        f"({cell.tally} values)" if cell.tally else "",
+    ]
     return Text(" ".join(p for p in parts if p), style=style)

@@ -1,17 +1,40 @@
-"""Pictures of a report as inline SVG, one function a kind of picture."""
+"""Pictures of a report as inline SVG: which section shows what."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bench.frames import Run
+from bench.model import Finding
+from bench.render.figures import bars, points, series
+from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure
 from bench.render.matrix import Column
+
+Draw = Callable[[Material, Sequence[Finding]], Figure | None]
+
+# Each function looks for data it can draw and returns None where there is none.
+BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
+    "cpu": (lambda m, f: points.delivered(m, f, "cores"), series.throttling, points.stalls),
+    "weight": (lambda m, f: points.delivered(m, f, "share"),),
+    "cpuset": (bars.placement,),
+    "memory": (series.memory,),
+    "pids": (series.pids,),
+    "io": (lambda m, f: points.multiples(m, f, "Rates of the disk"),),
+    "network": (lambda m, f: points.multiples(m, f, "Goodput of the link"),),
+    "visible": (points.believed,),
+}
 
 
 def draw(run: Run, columns: Sequence[Column], *, themed: bool) -> Mapping[str, tuple[Figure, ...]]:
     """The figures of every section that has data for one."""
-    return {}
+    material = Material(run, columns, themed)
+    drawn: dict[str, tuple[Figure, ...]] = {}
+    for section, functions in BY_SECTION.items():
+        findings = [f for f in run.finding_list if f.section == section]
+        figures = (function(material, findings) for function in functions if findings)
+        drawn[section] = tuple(f for f in figures if f is not None)
+    return drawn
 
 
 __all__ = ["Figure", "draw"]

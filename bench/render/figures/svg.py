@@ -36,25 +36,27 @@ class Figure:
 
 
 @contextmanager
-def sheet(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> Iterator[Any]:
-    """A figure of `width` × `height` inches and its axes (an array, shape rows × columns)."""
+def sheet(width: int, height: int, rows: int = 1, columns: int = 1, **kwargs: Any) -> Iterator[Any]:
+    """A figure of `width` × `height` CSS pixels and its axes (an array, shape rows × columns)."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Canvas
 
     ink, soft, grid = (palette.sentinel(n) for n in ("ink", "soft", "grid"))
     style: dict[Any, Any] = {
-        "svg.fonttype": "none", "text.parse_math": False, "axes.unicode_minus": True, "font.size": 9.5,
+        "svg.fonttype": "none", "text.parse_math": False, "axes.unicode_minus": True, "font.size": 12,
         "text.color": ink, "axes.labelcolor": soft, "axes.edgecolor": palette.sentinel("rule"),
-        "axes.titlecolor": ink, "axes.titlesize": 10, "axes.titleweight": "semibold",
-        "axes.titlelocation": "left", "axes.labelsize": 9.5, "xtick.color": soft, "ytick.color": soft,
+        "axes.titlecolor": ink, "axes.titlesize": 12, "axes.titleweight": "bold",
+        "axes.titlelocation": "left", "axes.labelsize": 12, "xtick.color": soft, "ytick.color": soft,
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": grid,
         "grid.linewidth": 0.8, "axes.axisbelow": True, "xtick.major.size": 3, "ytick.major.size": 0,
-        "legend.frameon": False, "legend.fontsize": 9, "lines.linewidth": 1.6, "lines.markersize": 6,
+        "legend.frameon": False, "legend.fontsize": 12,
+        "legend.handletextpad": 0.3, "legend.columnspacing": 1.2,
+        "xtick.labelsize": 11.5, "ytick.labelsize": 11.5, "lines.linewidth": 1.6, "lines.markersize": 6,
         "figure.facecolor": "none", "axes.facecolor": "none", "svg.hashsalt": "report",
         "path.simplify": True, "path.simplify_threshold": 0.5, "font.family": ["DejaVu Sans"],
     }  # fmt: skip
     with rc_context(style):
-        canvas = Canvas(figsize=(width, height), layout="constrained")
+        canvas = Canvas(figsize=(width / 72, height / 72), layout="constrained")
         yield canvas, canvas.subplots(rows, columns, squeeze=False, **kwargs)
 
 
@@ -92,7 +94,16 @@ def legend(canvas: Canvas, axes: Axes, columns: int = 4) -> None:
     """One legend above the axes, entries side by side."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        canvas.legend(handles, labels, loc="outside upper left", ncols=columns, borderpad=0)
+        canvas.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(labels)), borderpad=0)
+
+
+def sideways(axes: Axes, x: float, y: float = 0.0) -> Any:
+    """Data coordinates moved by pixels, so that markers of several runtimes lie side by side."""
+    from matplotlib.transforms import ScaledTranslation
+
+    canvas = axes.get_figure(root=True)
+    assert canvas is not None
+    return axes.transData + ScaledTranslation(x / 72, y / 72, canvas.dpi_scale_trans)
 
 
 def _longhand(match: re.Match[str]) -> str:

@@ -1,0 +1,66 @@
+"""Stacked bars: on which CPU a workload ran."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.model import Finding
+from bench.render.figures.material import Material
+from bench.render.figures.svg import Figure, finish, legend, sheet
+from bench.render.palette import sentinel
+
+_HATCHES = ("", "////", "....", "xxxx")
+_COLOURS = ("r1", "r5", "r3", "r4", "r2", "r6")
+
+
+def placement(material: Material, findings: Sequence[Finding]) -> Figure | None:
+    """The share of its time a workload spent on each CPU, the mean over trials, a bar a runtime."""
+    shares: dict[str, dict[str, float]] = {}
+    for f in findings:
+        found = _share(material, f)
+        if found:
+            name = f.runtime + (" (control)" if f.control else "")
+            shares.setdefault(name, found)
+    if not shares:
+        return None
+    cpus = sorted({cpu for found in shares.values() for cpu in found}, key=lambda c: (len(c), c))
+    names = list(shares)
+    with sheet(460, 80 + 34 * len(names)) as (canvas, grid):
+        axes = grid[0][0]
+        left = [0.0] * len(names)
+        for index, cpu in enumerate(cpus):
+            width = [shares[n].get(cpu, 0.0) * 100 for n in names]
+            axes.barh(
+                range(len(names)),
+                width,
+                left=left,
+                height=0.6,
+                label=f"CPU {cpu}",
+                edgecolor=sentinel("paper"),
+                color=sentinel(_COLOURS[index % len(_COLOURS)]),
+                hatch=_HATCHES[index % len(_HATCHES)],
+            )
+            left = [a + b for a, b in zip(left, width, strict=True)]
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlim(0, 100)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("time on each CPU, %")
+        legend(canvas, axes, 6)
+        asked = next((f.requested for f in findings if f.requested is not None), "")
+        return finish(
+            canvas, "fig-cpuset", f"Where the work ran, allowed CPU {asked}.",
+            "Each bar is the time of one runtime, divided by the CPU it was spent on.",
+            themed=material.themed,
+        )  # fmt: skip
+
+
+def _share(material: Material, finding: Finding) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for trial in finding.trials:
+        record = material.records.get(trial)
+        for o in material.observed(record, "cpu.seconds_on") if record and record.tenants else ():
+            cpu = o.labels.get("cpu", "?")
+            total[cpu] = total.get(cpu, 0.0) + float(o.value or 0)
+    whole = sum(total.values())
+    return {cpu: seconds / whole for cpu, seconds in total.items()} if whole > 0 else {}
