@@ -39,7 +39,7 @@ def test_help_needs_no_heavy_library():
     program = (
         "import sys\nfrom click.testing import CliRunner\nfrom bench.cli import main\n"
         "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
-        "heavy = {'pandas', 'numpy', 'scipy', 'matplotlib', 'docker', 'pyarrow', 'rich', 'psutil', 'msgspec'}\n"
+        "heavy = {'pandas', 'numpy', 'scipy', 'matplotlib', 'docker', 'pyarrow', 'rich', 'msgspec'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
