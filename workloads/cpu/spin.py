@@ -4,35 +4,17 @@
 # area    = "cpu"
 # needs   = ["python3"]
 # args    = { threads = 2, seconds = 2.0, busy = 0.0, idle = 0.0, warm = 0.3 }
-# [metrics."cpu.delivered"]
-# unit = "cores"
-# better = "higher"
-# [metrics."cpu.iterations"]
-# unit = "1"
-# better = "higher"
-# [metrics."cpu.stall.longest"]
-# unit = "s"
-# better = "lower"
-# [metrics."cpu.stall.median"]
-# unit = "s"
-# better = "lower"
-# [metrics."cpu.stall.count"]
-# unit = "1"
-# better = "lower"
-# [metrics."cpu.lateness.p50"]
-# unit = "s"
-# better = "lower"
-# [metrics."cpu.lateness.p99"]
-# unit = "s"
-# better = "lower"
-# [metrics."cpu.lateness.longest"]
-# unit = "s"
-# better = "lower"
-# [metrics."cpu.seconds_on"]
-# unit = "s"
-# [metrics."self.cpu"]
-# unit = "s"
-# better = "lower"
+# [metrics]
+# "cpu.delivered" = { unit = "cores", better = "higher" }
+# "cpu.iterations" = { unit = "1", better = "higher" }
+# "cpu.stall.longest" = { unit = "s", better = "lower" }
+# "cpu.stall.median" = { unit = "s", better = "lower" }
+# "cpu.stall.count" = { unit = "1", better = "lower" }
+# "cpu.lateness.p50" = { unit = "s", better = "lower" }
+# "cpu.lateness.p99" = { unit = "s", better = "lower" }
+# "cpu.lateness.longest" = { unit = "s", better = "lower" }
+# "cpu.seconds_on" = { unit = "s" }
+# "self.cpu" = { unit = "s", better = "lower" }
 # ///
 """Processes that use all the CPU they get, or a duty cycle of it, and say what they got.
 

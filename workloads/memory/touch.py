@@ -4,25 +4,14 @@
 # area    = "memory"
 # needs   = ["python3"]
 # args    = { kind = "anon", size = "536870912", step = "1048576", hold = 0.0, seconds = 30.0 }
-# [metrics."memory.touched"]
-# unit = "bytes"
-# better = "higher"
-# [metrics."memory.rss_anon"]
-# unit = "bytes"
-# [metrics."memory.completed"]
-# unit = "1"
-# better = "higher"
-# [metrics."memory.errno"]
-# unit = "1"
-# [metrics."memory.rate"]
-# unit = "bytes/s"
-# better = "higher"
-# [metrics."memory.stalled"]
-# unit = "s"
-# better = "lower"
-# [metrics."memory.step.longest"]
-# unit = "s"
-# better = "lower"
+# [metrics]
+# "memory.touched" = { unit = "bytes", better = "higher" }
+# "memory.rss_anon" = { unit = "bytes" }
+# "memory.completed" = { unit = "1", better = "higher" }
+# "memory.errno" = { unit = "1" }
+# "memory.rate" = { unit = "bytes/s", better = "higher" }
+# "memory.stalled" = { unit = "s", better = "lower" }
+# "memory.step.longest" = { unit = "s", better = "lower" }
 # ///
 # pathlib is not worth its import in a program that runs for a moment.
 # ruff: noqa: PTH108

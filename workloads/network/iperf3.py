@@ -3,7 +3,7 @@
 # title   = "TCP to a neighbour with iperf3"
 # area    = "network"
 # needs   = ["python3", "iperf3"]
-# args    = { seconds = 2, omit = 0, streams = 1 }
+# args    = { seconds = 2, omit = 0, streams = 1, congestion = "reno" }
 # [metrics."net.rate"]
 # unit = "bytes/s"
 # better = "higher"
@@ -19,7 +19,9 @@
 """Sends to the iperf3 server at BENCH_PEER and reports the goodput that arrived there.
 
 `seconds` and `omit`, the seconds at the beginning that do not count, are whole: iperf3 takes no
-others. A server that is busy or not up yet is tried again for 2 s.
+others. A server that is busy or not up yet is tried again for 2 s. `congestion` is the kernel's
+congestion control, or empty for the host's own choice; reno is in every kernel and, unlike bbr, fills
+whatever queue a shaper has, so that the number is the shaper's.
 """
 
 import json
@@ -84,7 +86,7 @@ def attempt(words, omit, limit):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    args = arguments({"seconds": 2, "omit": 0, "streams": 1})
+    args = arguments({"seconds": 2, "omit": 0, "streams": 1, "congestion": "reno"})
     address, colon, port = os.environ.get("BENCH_PEER", "").rpartition(":")
     if not colon:
         sys.exit("BENCH_PEER is not set to ADDRESS:PORT of an iperf3 server")
@@ -92,6 +94,8 @@ def main():
         "iperf3", "-J", "-c", address.strip("[]"), "-p", port, "-t", str(args["seconds"]),
         "-O", str(args["omit"]), "-P", str(args["streams"]),
     ]  # fmt: skip
+    if args["congestion"]:
+        words += ["-C", args["congestion"]]
     give_up = time.monotonic() + RETRY
     while True:
         try:
