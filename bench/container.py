@@ -129,6 +129,7 @@ class ContainerSandbox:
         self._facts["create_seconds"] = created - began
         self._facts["warnings"] = "; ".join(made.get("Warnings") or ()) or None
         pump = self._attach()
+        self._facts["attach_seconds"] = time.monotonic() - created
         try:
             before = time.monotonic()
             with engines.speaking(f"starting {' '.join(argv)[:200]} in {self.name}"):
@@ -238,8 +239,7 @@ class ContainerSandbox:
                 self.arena.ledger.gone(self._entry)
                 self._entry = None
         finally:
-            if self.arena.guard is not None:
-                engines.sweep_parents(self.arena.guard.path)
+            engines.sweep_parents(str(self.config.get("CgroupParent") or ""))
 
     def _state(self) -> dict[str, Any]:
         from docker.errors import NotFound

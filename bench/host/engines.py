@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +28,7 @@ TIMEOUT = 60.0
 """Seconds without an answer after which an API call has failed."""
 _FIX = {
     "docker": "start Docker: systemctl start docker, or without systemd: bench setup",
-    "podman": f"podman system service --time=0 unix://{PODMAN_SOCKET} &",
+    "podman": f"podman --runtime runc --cgroup-manager cgroupfs system service --time=0 unix://{PODMAN_SOCKET} &",
 }
 
 
@@ -93,7 +95,10 @@ def ensure_image(client: DockerClient, image: Image) -> str:
             raise SandboxError(
                 f"importing {image.tag}: {str(said)[-300:]}", fix="docker system df; free some space"
             )
-        client.images.get(image.tag)
+        # Podman 4.3 forgets the tag it was given, so the image is found by its label and tagged again.
+        found = client.images.list(filters={"label": f"isobench.digest={image.digest}"})
+        if not found or not found[0].tag(repository, tag):
+            raise SandboxError(f"{image.tag} was imported and is not there", fix="read the engine's own log")
     return image.tag
 
 
@@ -110,6 +115,15 @@ def facts(client: DockerClient) -> dict[str, Scalar | None]:
         "engine.runtimes": ",".join(sorted(info.get("Runtimes") or {})) or None,
         "engine.rootless": "rootless" in str(info.get("SecurityOptions") or ""),
     }
+
+
+def service_pid(kind: Kind) -> int:
+    """PID of the process that listens at an engine's socket, as the kernel vouches (SO_PEERCRED)."""
+    with speaking(f"asking who listens for {kind}"), socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(TIMEOUT)
+        connection.connect(endpoint(kind).removeprefix("unix://"))
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[0])
 
 
 def known_runtimes(info: Mapping[str, Any]) -> list[str]:
@@ -168,6 +182,9 @@ def sweep_parents(path: str, root: Path = Path("/")) -> None:
         mount = root / left.split()[4].lstrip("/")
         if right.split()[:1] != ["cgroup"] or mount in own:
             continue
+        for monitor in mount.joinpath(*parts).glob("conmon"):  # Podman's, beside its containers
+            with contextlib.suppress(OSError):
+                monitor.rmdir()
         for depth in range(len(parts), 0, -1):
             with contextlib.suppress(OSError):  # absent, or another run's or trial's groups are below it
                 mount.joinpath(*parts[:depth]).rmdir()

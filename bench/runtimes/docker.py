@@ -32,8 +32,6 @@ class Runtime:
     baseline: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = containers.CONTROLS
     engine: ClassVar[engines.Kind] = "docker"
-    extra: ClassVar[dict[str, Any]] = {}
-    """Arguments of `create_host_config` this engine needs besides."""
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
@@ -118,12 +116,12 @@ class Runtime:
             driver = str(client.info().get("CgroupDriver"))
         own: dict[str, Any] = {
             "security_opt": ["no-new-privileges"], "network_mode": network, "binds": binds,
-            "shm_size": SHM_BYTES, "log_config": {"Type": "none"}, **self.extra,
+            "shm_size": SHM_BYTES, "log_config": {"Type": "none"}, **self._extra(),
         }  # fmt: skip
         if self.variant:
             own["runtime"] = self.variant
         if arena.guard is not None:
-            own["cgroup_parent"] = containers.cgroup_parent(arena.guard.path, driver)
+            own["cgroup_parent"] = self._parent(arena.guard.path, driver)
         unified = found.unified()
         rescaled = bool(
             unified and arena.guard and not (unified.mount / arena.guard.path / "io.bfq.weight").exists()
@@ -135,6 +133,13 @@ class Runtime:
         with engines.speaking("putting the limits together"):
             config: dict[str, Any] = client.api.create_host_config(**own, **limits)
         return config
+
+    def _extra(self) -> dict[str, Any]:
+        """Arguments of `create_host_config` this engine needs besides."""
+        return {}
+
+    def _parent(self, guard: str, driver: str) -> str:
+        return containers.cgroup_parent(guard, driver)
 
     @contextlib.contextmanager
     def _network(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
