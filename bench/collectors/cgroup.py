@@ -78,8 +78,7 @@ class FileReader:
         found: dict[str, float | None] = dict.fromkeys(self._metrics)
         for parser, data in zip(self._parsers, raw, strict=True):
             if data is not None:
-                for metric, value in parser(data.decode()).items():
-                    found[metric] = (found.get(metric) or 0) + value
+                found.update(parser(data.decode()))
         return found
 
     def close(self) -> None:
@@ -116,6 +115,11 @@ def sources(
     return found
 
 
+def swapless(group: Group) -> bool:
+    """Whether that group may use no swap at all, by its own limit or an ancestor's."""
+    return group.effective("swap").value == 0
+
+
 class Collector:
     """Counters of a control group, v1 or v2, under the names of v2."""
 
@@ -138,5 +142,6 @@ class Collector:
         """A reader of that tenant's group; None where it has none."""
         if sandbox is None or sandbox.cgroup is None:
             return None
-        reader = FileReader(sources(sandbox.cgroup), METRICS)
+        v1 = counters.V1_SWAPLESS if swapless(sandbox.cgroup) else counters.V1
+        reader = FileReader(sources(sandbox.cgroup, v1), METRICS)
         return reader if len(reader) else None

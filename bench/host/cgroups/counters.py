@@ -2,7 +2,6 @@
 
 v1 and v2 count mostly the same things in different files and units: seconds here come from
 nanoseconds there or microseconds elsewhere. A field that a kernel does not have is absent, never 0.
-Where two files give one metric, it is their sum.
 """
 
 from __future__ import annotations
@@ -29,6 +28,16 @@ def one(metric: str, scale: float = 1) -> Callable[[str], Values]:
     def parse(text: str) -> Values:
         value = formats.number(text)
         return {} if value is None else {metric: value * scale if scale != 1 else value}
+
+    return parse
+
+
+def positive(metric: str) -> Callable[[str], Values]:
+    """A parser of a one-value file whose 0 may mean that nobody counted; it gives nothing then."""
+
+    def parse(text: str) -> Values:
+        value = formats.number(text)
+        return {metric: value} if value else {}
 
     return parse
 
@@ -99,9 +108,7 @@ V1 = (
     Source("cpu", "cpu.stat", joined(keyed(_PERIODS), keyed({"throttled_time": "cpu.throttled"}, 1e-9))),
     Source("memory", "memory.usage_in_bytes", one("memory.current")),
     Source("memory", "memory.max_usage_in_bytes", one("memory.peak")),
-    # Where swap is bounded too, the sum of both is charged first and counts the failures.
     Source("memory", "memory.failcnt", one("memory.events.max")),
-    Source("memory", "memory.memsw.failcnt", one("memory.events.max")),
     Source("memory", "memory.oom_control", keyed({"oom_kill": "memory.events.oom_kill"})),
     Source("io", "blkio.throttle.io_service_bytes_recursive", _operations("io.rbytes", "io.wbytes")),
     Source("io", "blkio.throttle.io_serviced_recursive", _operations("io.rios", "io.wios")),
@@ -138,6 +145,16 @@ V2 = (
         summed({"rbytes": "io.rbytes", "wbytes": "io.wbytes", "rios": "io.rios", "wios": "io.wios"}),
     ),
     *_PIDS,
+)
+
+# Where no swap is allowed, the sum of memory and swap has the same limit and is charged first, so that
+# memory.failcnt stays at 0 for ever. The sum's own failcnt is no longer counted since Linux 6.15
+# (track_failcnt in mm/page_counter.c), so there only a positive number says anything.
+V1_SWAPLESS = tuple(
+    Source("memory", "memory.memsw.failcnt", positive("memory.events.max"))
+    if s.file == "memory.failcnt"
+    else s
+    for s in V1
 )
 
 # What memory is made of. memory.stat alone takes as long to read as all the other files together, so

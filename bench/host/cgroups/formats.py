@@ -31,7 +31,10 @@ def nested(text: str) -> dict[str, dict[str, str]]:
     """A nested keyed file such as io.max: {"8:0": {"rbps": "1048576", "wbps": "max"}}."""
     found: dict[str, dict[str, str]] = {}
     for line in text.splitlines():
-        first, *pairs = line.split()
+        words = line.split()
+        if not words:
+            continue
+        first, *pairs = words
         found[first] = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
     return found
 
