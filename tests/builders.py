@@ -117,17 +117,18 @@ def believable(case: Case, planned: PlannedTrial, rng: random.Random) -> Trial:
         tenants=tenants,
         params=case.params,
     )
-    return record, samples + _host_samples(duration, killed)
+    return record, samples + _host_samples(duration, killed, sum(d.cpu for d in drafts))
 
 
-def _host_samples(duration: float, killed: int) -> list[Sample]:
+def _host_samples(duration: float, killed: int, used: float) -> list[Sample]:
     draft = Draft()
     times = (0.0, duration)
+    idle = max(CORES - used / duration - 0.05, 0.0)
     draft.counts(
         "", times, "host",
         host__oom_kill=lambda t: 7 + (killed if t else 0),
         host__cpu__total=lambda t: 1000 + CORES * t,
-        host__cpu__idle=lambda t: 500 + 0.1 * t,
+        host__cpu__idle=lambda t: 500 + idle * t,
         host__cpu__steal=lambda t: 3 + 0.002 * t,
     )  # fmt: skip
     draft.counts("", times, "psi", psi__cpu__some=lambda t: 40 + 0.2 * t)
