@@ -28,7 +28,8 @@ TIMEOUT = 60.0
 """Seconds without an answer after which an API call has failed."""
 _FIX = {
     "docker": "start Docker: systemctl start docker, or without systemd: bench setup",
-    "podman": f"podman --runtime runc --cgroup-manager cgroupfs system service --time=0 unix://{PODMAN_SOCKET} &",
+    "podman": "podman --runtime runc --cgroup-manager cgroupfs system service --time=0 "
+    f"unix://{PODMAN_SOCKET} &",
 }
 
 

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from bench.errors import SandboxError
 from bench.host import engines
+from bench.model import Missing
 from bench.runtimes.docker import Runtime as DockerRuntime
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from bench.host.network import BridgePeer
+    from bench.runtimes import Arena
+
+_NO_PEER = Missing(
+    "net.egress",
+    "Podman makes a network's bridge only when the command starts, so nothing can be limited before",
+    "use the docker or the namespace runtime",
+)
 
 
 class Runtime(DockerRuntime):
@@ -15,6 +31,15 @@ class Runtime(DockerRuntime):
     name: ClassVar[str] = "podman"
     title: ClassVar[str] = "Podman container"
     engine: ClassVar[engines.Kind] = "podman"
+
+    def lacks(self, limit: str) -> Missing | None:
+        """Why this engine cannot hold `limit` on this host, if so."""
+        return _NO_PEER if limit == "net.egress" else super().lacks(limit)
+
+    @contextlib.contextmanager
+    def _network(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
+        raise SandboxError(f"{_NO_PEER.what}: {_NO_PEER.cause}", fix=_NO_PEER.fix)
+        yield
 
     def _extra(self) -> dict[str, Any]:
         """Limits of files and processes that need no raising: Podman's defaults would, and not all may."""
