@@ -70,6 +70,9 @@ class Place:
         observations = [workload.parse_line(line) for line in output.splitlines()]
         assert None not in observations, output
         assert process.returncode in (0, -signal.SIGKILL), errors.decode()
+        units = {"event.start": "1", "event.end": "1"}
+        units |= {metric.name: metric.unit for metric in workload.find(name).metrics}
+        assert {seen.metric: seen.unit for seen in observations}.items() <= units.items()
         return process.returncode, observations
 
 
@@ -212,7 +215,7 @@ def test_children_go_when_their_parent_is_killed(place, name, args):
     process = begun(place, name, args)
     assert len(place.group.pids()) > 1
     process.kill()
-    process.communicate()
+    process.wait()
     assert drained(place.group)
 
 

@@ -144,6 +144,27 @@ def test_intersection_holds_exactly_the_moments_of_both(left, right):
     assert found == moments[0] & moments[1]
 
 
+def test_stalls_are_those_of_everybody_and_counted_above_5_ms(capfd):
+    ms = 1_000_000
+    spin.report_stalls([[(0, 50 * ms), (90 * ms, 99 * ms)], [(38 * ms, 60 * ms), (90 * ms, 94 * ms)]])
+    lines = [workload.parse_line(line.encode()) for line in capfd.readouterr().out.splitlines()]
+    assert {seen.metric: seen.value for seen in lines} == {
+        "cpu.stall.longest": 0.012,
+        "cpu.stall.count": 1,
+        "cpu.stall.median": 0.012,
+    }
+
+
+def test_no_stall_is_zero_but_its_median_is_no_number(capfd):
+    spin.report_stalls([[(0, 9)], [(9, 18)]])
+    lines = [workload.parse_line(line.encode()) for line in capfd.readouterr().out.splitlines()]
+    assert {seen.metric: seen.value for seen in lines} == {
+        "cpu.stall.longest": 0.0,
+        "cpu.stall.count": 0,
+        "cpu.stall.median": None,
+    }
+
+
 def recorder(t0, t1):
     made = spin.Recorder.__new__(spin.Recorder)
     made.t0, made.t1, made.gaps = t0, t1, []

@@ -108,7 +108,7 @@ def tmpfs_writer():
 
 
 def rss_reader():
-    """A function that returns this process's anonymous resident bytes, or None without /proc."""
+    """A function that returns this process's anonymous resident bytes, or None where /proc lacks them."""
     try:
         fd = os.open("/proc/self/status", os.O_RDONLY)
     except OSError:
@@ -127,7 +127,10 @@ def touch(write, size, step, deadline):
     touched = longest = stalled = errno = 0
     known = rss() is not None
     if not known:
-        os.write(1, b'{"metric": "memory.rss_anon", "value": null, "unit": "bytes", "reason": "no /proc"}\n')
+        os.write(
+            1,
+            b'{"metric": "memory.rss_anon", "value": null, "unit": "bytes", "reason": "no RssAnon in /proc"}\n',
+        )
     before = clock()
     while touched < size and before < deadline:
         try:

@@ -154,8 +154,8 @@ def report_cgroups():
     hidden = "/proc is not readable"
     mounted, own = mounts(mountinfo or ""), paths(cgroup or "")
     say("visible.cgroup.mounted", None if mountinfo is None else int(bool(mounted)), "1", hidden)
-    if cgroup is None:
-        say("visible.cgroup.path", None, "1", hidden)
+    if not own:
+        say("visible.cgroup.path", None, "1", hidden if cgroup is None else "/proc/self/cgroup is empty")
     for controllers, path in own.items():
         say("visible.cgroup.path", 1, "1", controller=controllers or "v2", path=path)
     for metric, controller, limit, unit in (
