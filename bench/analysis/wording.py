@@ -51,7 +51,8 @@ def got(measured: Interval, deviation: Interval | None, judgement: Judgement) ->
     inner = change(deviation.estimate, judgement)
     if deviation.low is not None and deviation.high is not None and deviation.low < deviation.high:
         low, high = change(deviation.low, judgement), change(deviation.high, judgement)
-        inner += f", 95 % {low if low[0] == '×' else low.partition(' ')[0]} … {high}"
+        if low != high:
+            inner += f", 95 % {low if low[0] == '×' else low.partition(' ')[0]} … {high}"
     return f"{text} ({inner})"
 
 
@@ -81,16 +82,21 @@ def event(judgement: Judgement, evidence: Mapping[str, Scalar | None]) -> str:
     pattern = _EVENTS.get(judgement.event or "")
     if pattern is None or not isinstance(value, (int, float)):
         return ""
-    words = pattern.replace("{value}", f"{_round(float(value), 3):g}")
+    words = pattern.replace("{value}", _count(value))
     for name, number in evidence.items():
         if isinstance(number, (int, float)):
-            words = words.replace("{" + name + "}", f"{_round(float(number), 3):g}")
+            words = words.replace("{" + name + "}", _count(number))
     return "" if "{" in words else words
 
 
 def sentence(parts: Sequence[str]) -> str:
     """Clauses joined, empty ones left out."""
     return "; ".join(part for part in parts if part)
+
+
+def _count(mean: float) -> str:
+    """A mean of counts: whole from ten on, where a fraction of an event says nothing."""
+    return f"{mean:.0f}" if mean >= 10 else f"{_round(float(mean), 2):g}"
 
 
 def _round(value: float, digits: int) -> float:
