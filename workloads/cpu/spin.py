@@ -52,12 +52,12 @@ def arguments(defaults):
 
 
 def emit(metric, value, unit, extra=""):
-    line = f'{{"metric": "{metric}", "value": {value!r}, "unit": "{unit}"{extra}}}\n'
-    os.write(1, line.encode())
+    text = "null" if value is None else repr(value)
+    os.write(1, f'{{"metric": "{metric}", "value": {text}, "unit": "{unit}"{extra}}}\n'.encode())
 
 
 def missing(metric, unit, reason):
-    os.write(1, f'{{"metric": "{metric}", "value": null, "unit": "{unit}", "reason": "{reason}"}}\n'.encode())
+    emit(metric, None, unit, f', "reason": "{reason}"')
 
 
 def cpu_reader():
@@ -211,11 +211,6 @@ def launch(args, stop):
     return pids, results, start_w
 
 
-def sleep_until(when):
-    while (left := when - time.monotonic_ns()) > 0:
-        time.sleep(left / 1e9)
-
-
 def read_all(fd):
     parts = []
     while part := os.read(fd, 1 << 20):
@@ -285,10 +280,9 @@ def main():
     t0 = time.monotonic_ns() + int(args["warm"] * 1e9)
     t1 = t0 + int(args["seconds"] * 1e9)
     os.write(start, struct.pack("qq", t0, t1) * len(pids))
-    sleep_until(t0)
-    os.write(1, b'{"event": "start"}\n')
-    sleep_until(t1)
-    os.write(1, b'{"event": "end"}\n')
+    for when, event in ((t0, b"start"), (t1, b"end")):
+        time.sleep(max(0, when - time.monotonic_ns()) / 1e9)
+        os.write(1, b'{"event": "%b"}\n' % event)
     stop[0] = 1
     results = [read_all(pipe) for pipe in pipes]
     children = [os.wait4(pid, 0) for pid in pids]

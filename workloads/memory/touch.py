@@ -32,6 +32,9 @@ import time
 SLOW = 20_000_000  # ns
 BLOCK = 65536  # bytes written at once: small, for the program's own memory counts as well
 PATTERN = memoryview(b"\xa5" * BLOCK)
+NO_RSS = b"""\
+{"metric": "memory.rss_anon", "value": null, "unit": "bytes", "reason": "/proc does not show RssAnon"}
+"""
 FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -127,10 +130,7 @@ def touch(write, size, step, deadline):
     touched = longest = stalled = errno = 0
     known = rss() is not None
     if not known:
-        os.write(
-            1,
-            b'{"metric": "memory.rss_anon", "value": null, "unit": "bytes", "reason": "no RssAnon in /proc"}\n',
-        )
+        os.write(1, NO_RSS)
     before = clock()
     while touched < size and before < deadline:
         try:
