@@ -21,6 +21,9 @@ CLEARLY_OUTSIDE = 0.05
 MISSING = 1 / 3
 """Above this part of trials without a number nothing passes: those that are left are a selection."""
 
+ACTS = ("cpu.nr_throttled", "memory.events.", "pids.events.", "fact:net.overlimits")
+"""Counters that only a limit that acts moves; bytes written, for one, prove nothing of a limit."""
+
 CONTROL_FIX = "run the runtime process as well: it is the control"
 
 _EPSILON = 1e-9
@@ -139,7 +142,8 @@ def _proof(basis: Basis) -> bool:
     """Whether the kernel itself says, in every trial, that the limit acted."""
     if basis.control or basis.judgement.event_rule != "some":
         return False
-    if basis.events and all(e is not None and e > 0 for e in basis.events):
+    acts = (basis.judgement.event or "").startswith(ACTS)
+    if acts and basis.events and all(e is not None and e > 0 for e in basis.events):
         return True
     return basis.judgement.exit == "oom" and bool(basis.exits) and _killed(basis) == len(basis.exits)
 

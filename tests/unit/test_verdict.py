@@ -143,6 +143,18 @@ def test_without_a_control_only_the_kernels_counter_lets_a_row_be_judged() -> No
         assert ruling.fix
 
 
+def test_bytes_written_are_no_proof_that_a_limit_acted() -> None:
+    written = replace(CEILING, event="io.wbytes")
+    assert judge(basis(written, unlimited=None)).verdict == "not testable"
+    assert judge(basis(written)).verdict == "pass"
+
+
+def test_a_kill_is_proof_without_a_control_and_without_a_counter() -> None:
+    assert judge(basis(KILLED, unlimited=None, events=(None,) * 5)).verdict == "pass"
+    alive = exits(OOM, OOM, OOM, OOM, DONE)
+    assert judge(basis(KILLED, unlimited=None, events=(None,) * 5, exits=alive)).verdict == "not testable"
+
+
 def test_a_control_that_ran_another_image_says_so() -> None:
     ruling = judge(basis(unlimited=None, unlimited_reason="the control ran another image"))
     assert (ruling.verdict, ruling.why) == ("not testable", "the control ran another image")
