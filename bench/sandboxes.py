@@ -81,11 +81,12 @@ class NativeSandbox:
         return self.cgroup.pids() if self.cgroup else launch.session_pids(self.parked.pid)
 
     def facts(self) -> dict[str, Scalar | None]:
-        """PID, cgroup, and the resident size of the parked child, the floor of rusage's maxrss."""
+        """PID, cgroup, and what rusage owes to the harness: the floor of maxrss, seconds taken off."""
         own: dict[str, Scalar | None] = {
             "pid": self.parked.pid,
             "cgroup": self.cgroup.absolute() if self.cgroup else None,
-            "parked.rss": self.parked.floor,
+            "maxrss.floor": self.parked.floor,
+            "parked.cpu": self.parked.cpu,
         }
         return own | dict(self.recorded())
 

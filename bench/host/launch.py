@@ -1,16 +1,17 @@
 """Parked processes: everything a start needs is done beforehand, the start itself is one execve.
 
-`park` forks a child that joins its cgroups, enters its network namespace, changes its root and then
-waits on a pipe. `Parked.start` sends it argv and environment and it becomes the workload in place:
-nothing of this program stays inside the limited cgroup, and the timed part is shorter than a spawn.
+`park` forks a child that enters its network namespace, becomes the tiny `bench.host.stub`, joins its
+cgroups, changes its root and waits on a pipe. `Parked.start` sends argv and environment and it becomes
+the workload in place: nothing of this program stays inside the limited cgroup, and the timed part
+does not depend on how much memory the harness holds.
 
-What the child does is in `bench.host.place`. It dies with the thread that parked it
-(PR_SET_PDEATHSIG), so that thread must outlive the workload.
+The child dies with the thread that parked it (PR_SET_PDEATHSIG): that thread must outlive the workload.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import time
@@ -20,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import SandboxError
-from bench.host.place import OOM_SCORE, READY, Place, become, load_libc
+from bench.host import stub
+from bench.host.place import OOM_SCORE, READY, Place, become, interpreter, load_libc
 from bench.model import Exit, Rusage
 
 START_DEADLINE = 30.0
@@ -42,6 +44,8 @@ class NativeProcess:
     oom_kills: Callable[[], int | None] | None = None
     wrapped: bool = False
     alone: bool = True
+    parked_cpu: float = 0.0
+    """CPU seconds before the workload began, which wait4(2) counts as well."""
     _kills_before: int | None = None
     _exit: Exit | None = None
     _rusage: Rusage | None = None
@@ -57,7 +61,7 @@ class NativeProcess:
                 # Before reaping: as long as the leader is a zombie its group number is surely ours.
                 self._killpg()
             _, status, usage = os.wait4(self.pid, 0)
-            self._rusage = Rusage(usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
+            self._rusage = _without(usage, self.parked_cpu)
             self._exit = self._judge(status)
         return self._exit
 
@@ -70,8 +74,8 @@ class NativeProcess:
     def rusage(self) -> Rusage | None:
         """User and system seconds and maxrss in bytes, once it ended.
 
-        `maxrss` is never below the resident size of the parked child: execve(2) keeps the
-        high-water mark of what ran before it (`Parked.floor`).
+        `maxrss` can be that of the harness, of which the child is a fork: execve(2) keeps the
+        high-water mark. Only what exceeds `Parked.floor` is the workload's own.
         """
         return self._rusage
 
@@ -123,7 +127,9 @@ class Parked:
 
     pid: int
     floor: int | None
-    """Resident bytes of the child, below which `Rusage.maxrss` cannot fall; None if unknown."""
+    """Resident bytes of this process at the fork: only a larger `Rusage.maxrss` is the workload's own."""
+    cpu: float
+    """Seconds of CPU the child used before the workload began; taken off its `Rusage`."""
     _command: int
     _report: int
     _out: int
@@ -145,10 +151,10 @@ class Parked:
             raise SandboxError("this parked process was already started or closed")
         message = encode(argv, env, cwd)
         pidfd = os.pidfd_open(self.pid)
-        process = NativeProcess(self.pid, self._out, self._err, pidfd, oom_kills, wrapped, alone)
+        process = NativeProcess(self.pid, self._out, self._err, pidfd, oom_kills, wrapped, alone, self.cpu)
         self._open = False
         try:
-            problem = self._send(message)
+            problem = self.exchange(message)
         finally:
             os.close(self._command)
             os.close(self._report)
@@ -171,8 +177,9 @@ class Parked:
             os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
-    def _send(self, message: bytes) -> str:
-        """Send what to run and wait until execve happened; what went wrong, or ""."""
+    def exchange(self, message: bytes) -> str:
+        """Send a message and wait for what the child reports: READY, an error, or "" once it is gone
+        from here (after execve, or dead)."""
         try:
             view = memoryview(message)
             while view:
@@ -181,7 +188,7 @@ class Parked:
             return "the parked process died"
         ready, _, _ = select.select([self._report], [], [], START_DEADLINE)
         if not ready:
-            return f"execve did not happen within {START_DEADLINE:g} s"
+            return f"no answer within {START_DEADLINE:g} s"
         return os.read(self._report, 4096).decode()
 
 
@@ -200,15 +207,15 @@ def park(
     """
     place = Place(tuple(attach), chroot, netns, oom_score_adj, tuple(extra))
     ends: list[int] = []
-    parent = os.getpid()
-    libc = load_libc()
+    parent, libc, argv = os.getpid(), load_libc(), interpreter()
+    floor = _resident(parent)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         for _ in range(4):
             ends.extend(os.pipe())
         pid = os.fork()
         if pid == 0:
-            become(place, parent, libc, ends)
+            become(place, parent, libc, ends, argv)
     except OSError as error:
         for fd in ends:
             os.close(fd)
@@ -222,16 +229,15 @@ def park(
         os.close(fd)
     os.set_blocking(out_r, False)
     os.set_blocking(err_r, False)
-    parked = Parked(pid, None, command_w, report_r, out_r, err_r)
-    ready, _, _ = select.select([report_r], [], [], START_DEADLINE)
-    answer = os.read(report_r, 4096) if ready else b""
-    if answer != READY:
+    parked = Parked(pid, floor, 0.0, command_w, report_r, out_r, err_r)
+    problem = parked.exchange(place.message())
+    if problem != READY.decode():
         parked.close()
         raise SandboxError(
-            f"the sandbox could not be entered: {answer.decode() or 'the child died before it was in place'}",
+            f"the sandbox could not be entered: {problem or 'the child died before it was in place'}",
             fix="run `bench doctor` to see what this host refuses",
         )
-    parked.floor = _resident(pid)
+    parked.cpu = _cpu(pid)
     return parked
 
 
@@ -263,10 +269,23 @@ def _resident(pid: int) -> int | None:
     return None
 
 
+def _cpu(pid: int) -> float:
+    """CPU seconds of that process so far, from /proc/PID/schedstat; 0 where this kernel has none."""
+    with suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    return 0.0
+
+
+def _without(usage: resource.struct_rusage, parked: float) -> Rusage:
+    """Usage less the CPU seconds spent parked, taken off user and system in proportion."""
+    total = usage.ru_utime + usage.ru_stime
+    share = max(0.0, total - parked) / total if total else 0.0
+    return Rusage(usage.ru_utime * share, usage.ru_stime * share, usage.ru_maxrss * 1024)
+
+
 def encode(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> bytes:
-    """What `place.decode` reads: length in 8 bytes, then the NUL-joined cwd, argc, argv, KEY=VALUE."""
+    """What the stub is told to run, see `stub.command`; SandboxError where it cannot be said."""
     fields = [cwd, str(len(argv)), *argv, *(f"{key}={value}" for key, value in env.items())]
     if not argv or any("\0" in text for text in fields):
         raise SandboxError("a command line needs a program, and no NUL byte")
-    body = "\0".join(fields).encode(errors="surrogateescape")
-    return len(body).to_bytes(8, "big") + body
+    return stub.message(*(field.encode(errors="surrogateescape") for field in fields))

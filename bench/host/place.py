@@ -1,7 +1,8 @@
-"""The child's side of a parked process: take a place, report, wait for a command, become it.
+"""The moment between fork and exec of a parked process: what only the child can do for itself.
 
-It runs between fork(2) and execve(2) of a process that may have threads, so it makes system calls
-only, prints nothing, reports through a pipe, and leaves through `os._exit`.
+The forked copy of this process makes a few system calls and becomes `bench.host.stub`, which is small
+whatever the harness holds in memory. It may come from a process with threads, so it prints nothing,
+takes no lock, reports through a pipe, and leaves through `os._exit`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import fcntl
 import functools
 import os
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+from bench.host import stub
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNET = 0x40000000
@@ -35,6 +39,11 @@ class Place:
     extra: tuple[int, ...] = ()
     """Descriptors that the program finds as 3, 4, … ."""
 
+    def message(self) -> bytes:
+        """What the stub is told of it: score, root, cgroup.procs files."""
+        score = "" if self.oom_score_adj is None else str(self.oom_score_adj)
+        return stub.message(*(os.fsencode(word) for word in (score, self.chroot or "", *self.attach)))
+
 
 @functools.cache
 def load_libc() -> ctypes.CDLL:
@@ -42,15 +51,16 @@ def load_libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def decode(body: bytes) -> tuple[str, list[str], dict[str, str]]:
-    """Working directory, argv and environment from what `launch.encode` made, without the length."""
-    cwd, count, *rest = body.decode(errors="surrogateescape").split("\0")
-    argv, pairs = rest[: int(count)], rest[int(count) :]
-    return cwd, argv, dict(pair.partition("=")[::2] for pair in pairs)
+@functools.cache
+def interpreter() -> tuple[str, ...]:
+    """The command line of the stub, without the two descriptors; the real binary, not a venv's link."""
+    return os.path.realpath(sys.executable), "-I", "-S", os.path.realpath(stub.__file__)
 
 
-def become(place: Place, parent: int, libc: ctypes.CDLL, ends: Sequence[int]) -> NoReturn:
-    """Take the place, report, wait for the command, become it. Never returns."""
+def become(
+    place: Place, parent: int, libc: ctypes.CDLL, ends: Sequence[int], argv: Sequence[str]
+) -> NoReturn:
+    """In the child: own session, end with the parent, network namespace, descriptors, stub."""
     report = ends[3]
     try:
         step = "own session"
@@ -59,18 +69,16 @@ def become(place: Place, parent: int, libc: ctypes.CDLL, ends: Sequence[int]) ->
             if os.getppid() != parent:
                 os._exit(127)
             os.setsid()
+            if place.netns is not None:
+                step = f"enter {place.netns}"
+                _enter(libc, place.netns)
+            step = "descriptors"
             command, report = _arrange(ends[0], report, ends[5], ends[7], place.extra)
-            for name, action in _steps(place, libc):
-                step = name
-                action()
-            os.write(report, READY)
-            step = "the command"
-            size = int.from_bytes(_read_exactly(command, 8), "big")
-            cwd, argv, env = decode(_read_exactly(command, size))
-            step = f"change to {cwd}"
-            os.chdir(cwd)
-            step = "execve"
-            os.execvpe(argv[0], argv, env)  # noqa: S606 - becoming the workload is the point
+            # Handlers of the parent must not run here, and a blocked signal would stay blocked.
+            step = "signals"
+            _default_signals()
+            step = f"start {argv[0]}"
+            os.execve(argv[0], [*argv, str(command), str(report)], {})  # noqa: S606 - the point of it all
         except Exception as error:
             cause = getattr(error, "strerror", None) or repr(error)
             os.write(report, f"{step}: {cause}"[:4000].encode())
@@ -78,31 +86,8 @@ def become(place: Place, parent: int, libc: ctypes.CDLL, ends: Sequence[int]) ->
         os._exit(127)
 
 
-def _steps(place: Place, libc: ctypes.CDLL) -> list[tuple[str, Callable[[], object]]]:
-    """What to do before waiting, each with the words that name it in an error."""
-    steps: list[tuple[str, Callable[[], object]]] = []
-    if place.oom_score_adj is not None:
-        score = str(place.oom_score_adj).encode()
-        steps.append(("oom_score_adj", lambda: _put(Path("/proc/self/oom_score_adj"), score)))
-    if place.netns is not None:
-        steps.append((f"enter {place.netns}", lambda: _enter(libc, place.netns)))
-    # The root comes after the cgroup files, which lie outside it; both come last so that as
-    # little as possible of this child is charged to the tenant.
-    steps += [(f"join {path}", functools.partial(_put, path, b"0")) for path in place.attach]
-    if place.chroot is not None:
-        steps.append((f"chroot to {place.chroot}", lambda: os.chroot(str(place.chroot))))
-    steps.append(("signals", _default_signals))
-    return steps
-
-
-def _put(path: Path, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    os.write(fd, data)
-    os.close(fd)
-
-
-def _enter(libc: ctypes.CDLL, netns: Path | None) -> None:
-    fd = os.open(str(netns), os.O_RDONLY | os.O_CLOEXEC)
+def _enter(libc: ctypes.CDLL, netns: Path) -> None:
+    fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
     if libc.setns(fd, CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -118,26 +103,13 @@ def _default_signals() -> None:
 
 
 def _arrange(command: int, report: int, out: int, err: int, extra: Sequence[int]) -> tuple[int, int]:
-    """0, 1, 2 and the extra descriptors in place, our two pipes above them, all others closed."""
+    """0, 1, 2 and the extra descriptors in place, then our two pipes, all others closed."""
     first_free = 3 + len(extra)
     null = os.open("/dev/null", os.O_RDONLY)
-    high = max(64, first_free)
+    high = max(64, first_free + 2)
     wanted = (null, out, err, *extra, command, report)
     sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high) for fd in wanted]
-    for target, source in enumerate(sources[:first_free]):
+    for target, source in enumerate(sources):
         os.dup2(source, target, inheritable=True)
-    command, report = sources[-2:]
-    os.closerange(first_free, command)
-    os.closerange(report + 1, os.sysconf("SC_OPEN_MAX"))
-    return command, report
-
-
-def _read_exactly(fd: int, size: int) -> bytes:
-    """That many bytes; ends this process at once where the writer is gone."""
-    data = b""
-    while len(data) < size:
-        chunk = os.read(fd, size - len(data))
-        if not chunk:
-            os._exit(0)
-        data += chunk
-    return data
+    os.closerange(len(sources), os.sysconf("SC_OPEN_MAX"))
+    return first_free, first_free + 1

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import SandboxError
-from bench.host import launch, place
+from bench.host import launch, stub
 from bench.model import Exit
 
 ENV = {"PATH": "/usr/bin:/bin"}
@@ -172,13 +172,25 @@ def test_sigkill_is_an_oom_kill_only_where_the_kernel_counted_one(script, wrappe
 
 def test_usage_of_the_workload_and_its_children_is_reported():
     process = launch.park().start(
-        ["python3", "-c", "import time\nwhile time.process_time() < 0.2: pass"], ENV
+        ["python3", "-c", "from time import process_time as p; t = p()\nwhile p() < t + 0.2: pass"], ENV
     )
     process.wait(20)
     usage = process.rusage()
     assert usage is not None
     assert usage.user + usage.system >= 0.2
     assert usage.maxrss > 1_000_000
+    process.close()
+
+
+def test_what_was_used_while_parked_is_not_the_workloads():
+    parked = launch.park()
+    assert parked.cpu > 0.001  # the start of an interpreter
+    assert parked.floor is not None
+    process = parked.start(["true"], ENV)
+    process.wait(20)
+    usage = process.rusage()
+    assert usage is not None
+    assert usage.user + usage.system < parked.cpu
     process.close()
 
 
@@ -300,9 +312,16 @@ def test_nothing_survives_a_killed_harness(started):
     TEXT,
 )
 def test_what_is_sent_is_what_arrives(argv, env, cwd):
-    message = launch.encode(argv, env, cwd)
-    assert int.from_bytes(message[:8], "big") == len(message) - 8
-    assert place.decode(message[8:]) == (cwd, argv, env)
+    reader, writer = os.pipe()
+    os.write(writer, launch.encode(argv, env, cwd))
+    os.close(writer)
+    told = stub.command(stub.receive(reader))
+    os.close(reader)
+    assert told == (
+        cwd.encode(),
+        [word.encode() for word in argv],
+        {key.encode(): value.encode() for key, value in env.items()},
+    )
 
 
 def test_processes_of_a_session_are_found_in_proc(tmp_path):
