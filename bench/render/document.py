@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.analysis.quality import quality
+from bench.analysis.series import Series
 from bench.frames import Run
 from bench.model import Experiment, Finding, Scalar
 from bench.render import figures, method, numbers, prose
@@ -87,9 +89,9 @@ def build(run: Run, *, themed: bool) -> Document:
     found, runtimes = run.finding_list, run.plan.runtimes
     matrix = groups(found, runtimes, run.plan.suite.experiments)
     cols = columns(found, runtimes)
-    units = method.units(run)
+    units, series = method.units(run), Series(run.samples)
     ids = anchors(found)
-    drawn = figures.draw(run, cols, themed=themed)
+    drawn = figures.draw(run, series, cols, themed=themed)
     return Document(
         title=run.plan.suite.title,
         question=run.plan.suite.question,
@@ -99,7 +101,7 @@ def build(run: Run, *, themed: bool) -> Document:
         matrix=matrix,
         sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),
-        about=method.about(run),
+        about=method.about(run, quality(run, series)),
         glossary=tuple(sorted(MARKS.values(), key=lambda m: -m.rank if m.style == "pass" else m.rank)),
     )
 
@@ -139,9 +141,6 @@ def _section(
 
 def _row(finding: Finding, rule: str, units: Mapping[str, str], anchor: str) -> Row:
     f = finding
-    effective = numbers.requested(f, f.effective)
-    if f.control:
-        effective = "unlimited"
     return Row(
         anchor=anchor,
         runtime=f.runtime,
@@ -149,7 +148,7 @@ def _row(finding: Finding, rule: str, units: Mapping[str, str], anchor: str) -> 
         label=f.label,
         mark=mark(f),
         requested=Value(numbers.requested(f, f.requested), _key(f.requested)),
-        effective=Value(effective, _key(f.effective), f.effective_source, _file(f.effective_source)),
+        effective=_effective(f),
         measured=Value(
             numbers.measured(f), _key(f.measured.estimate if f.measured else None), "", numbers.interval(f)
         ),
@@ -170,6 +169,14 @@ def _row(finding: Finding, rule: str, units: Mapping[str, str], anchor: str) -> 
     )
 
 
+def _effective(f: Finding) -> Value:
+    if f.control:
+        return Value("unlimited")
+    return Value(
+        numbers.requested(f, f.effective), _key(f.effective), f.effective_source, _file(f.effective_source)
+    )
+
+
 def _trials(f: Finding) -> Value:
     n = f.measured.n if f.measured else len(f.values)
     shown = ", ".join(numbers.quantity(v, f.unit, f.limit) for v in f.values)
@@ -181,9 +188,7 @@ def _evidence(name: str, value: Scalar | None, units: Mapping[str, str]) -> str:
     unit = units.get(bare, "")
     if not unit and ".stall." in f".{bare}.":
         unit = "share" if bare.endswith("deviation") else "s"
-    return numbers.quantity(
-        value, "" if unit in ("count", "1") else unit, bare if bare.startswith("net.") else None
-    )
+    return numbers.quantity(value, unit, bare if bare.startswith("net.") else None)
 
 
 def _file(source: str) -> str:

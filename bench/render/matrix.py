@@ -35,7 +35,7 @@ class Column:
 class Cell:
     """What one runtime did: `detail` is the deviation or the value.
 
-    `tally` is "1 of 5" where other values of the limit came out better.
+    `tally` is "1/5" where other values of the limit came out better.
     """
 
     mark: Mark
@@ -133,7 +133,7 @@ def _cell(findings: Sequence[Finding], column: Column, ids: dict[str, str]) -> C
     same = sum(1 for f in findings if f.verdict == worst.verdict)
     tally = ""
     if len(findings) > 1:
-        tally = "" if same == len(findings) else f"{same} of {len(findings)}"
+        tally = "" if same == len(findings) else f"{same}/{len(findings)}"
     return Cell(mark(worst), _detail(worst), tally, worst.reason, ids[worst.id], column)
 
 

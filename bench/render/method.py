@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.analysis.quality import RunQuality
 from bench.frames import Run
 from bench.model import Scalar
 from bench.render import numbers
@@ -37,7 +38,7 @@ class About:
     command: str
 
 
-def about(run: Run) -> About:
+def about(run: Run, found: RunQuality) -> About:
     """Everything about how a run was made; facts marked private are not read at all."""
     return About(
         id=run.id,
@@ -45,10 +46,10 @@ def about(run: Run) -> About:
         version=run.version,
         identity=_facts(run.host.identity),
         state=_facts(run.host.state),
-        method=_method(run),
-        noise=_noise(run),
+        method=_method(run, found.images),
+        noise=_noise(found),
         notes=run.notes,
-        warnings=_warnings(run),
+        warnings=_warnings(found),
         files=_files(run),
         command=command(run),
     )
@@ -62,11 +63,6 @@ def command(run: Run) -> str:
     if len(plan.suite.experiments) == 1:
         words += ["--only", plan.suite.experiments[0].name]
     return shlex.join(words)
-
-
-def images(run: Run) -> list[str]:
-    """The digests of the images trials ran, without the trials that used none."""
-    return sorted({r.image for r in run.records if r.image})
 
 
 def units(run: Run) -> Mapping[str, str]:
@@ -95,7 +91,7 @@ def _fact(name: str, value: Scalar | None) -> str:
     return numbers.quantity(value, "bytes" if is_bytes and value >= 1024 else "")
 
 
-def _method(run: Run) -> tuple[Fact, ...]:
+def _method(run: Run, images: Sequence[str]) -> tuple[Fact, ...]:
     plan = run.plan
     broken = sum(r.status == "broken" for r in run.records)
     rows = [
@@ -118,33 +114,49 @@ def _method(run: Run) -> tuple[Fact, ...]:
             "a limit that the control does not reach is not testable",
         ),
         Fact(
-            "Image", ", ".join(images(run)) or "none: the host's own programs", "one tree for every runtime"
+            "Image",
+            ", ".join(i for i in images if i) or "none: the host's own programs",
+            "one tree for every runtime",
         ),
     ]
     return tuple(rows)
 
 
-def _noise(run: Run) -> tuple[Fact, ...]:
-    total = sum(r.duration for r in run.records)
-    work = sum(r.workload_seconds for r in run.records)
-    broken = [r for r in run.records if r.status == "broken"]
+def _noise(found: RunQuality) -> tuple[Fact, ...]:
     rows = []
-    if total > 0:
-        rows.append(Fact("Share of time in workloads", numbers.quantity(work / total, "share")))
-    rows.append(Fact("Broken trials", str(len(broken)), "; ".join(dict.fromkeys(r.reason for r in broken))))
-    return tuple(rows)
+    for check in found.checks:
+        if check.mean is None:
+            rows.append(Fact(check.title, numbers.NONE, check.reason))
+            continue
+        mean, largest = (numbers.quantity(v, "share") for v in (check.mean, check.largest))
+        text = f"{mean} on average, {largest} at most"
+        note = ""
+        if check.bound is not None:
+            bound = numbers.quantity(check.bound, "share")
+            note = f"above {bound} in {len(check.noisy)} of {check.trials} trials"
+        rows.append(Fact(check.title, text, note))
+    broken = "; ".join(f"trial {index}: {reason}" for index, reason in found.broken[:5])
+    rows += [
+        Fact("workloads' share of the run's time", numbers.quantity(found.workload_share, "share")),
+        Fact("broken trials", str(len(found.broken)), broken),
+        Fact("lines of output that were no observation", str(found.garbage)),
+    ]
+    return tuple(Fact(f.name[:1].upper() + f.name[1:], f.value, f.note) for f in rows)
 
 
-def _warnings(run: Run) -> tuple[str, ...]:
-    found = []
-    digests = images(run)
-    if len(digests) > 1:
-        shown = ", ".join(d[:19] for d in digests)
-        found.append(f"Trials ran {len(digests)} images ({shown}); runtimes cannot be compared across them.")
-    missing = len(run.plan.trials) - len(run.records)
-    if missing > 0:
-        found.append(f"The run is not complete: {missing} of {len(run.plan.trials)} trials are missing.")
-    return tuple(found)
+def _warnings(found: RunQuality) -> tuple[str, ...]:
+    """What must be known before any number is believed."""
+    warnings = []
+    if len(found.images) > 1:
+        shown = ", ".join(d[:19] or "none" for d in found.images)
+        warnings.append(
+            f"Trials ran {len(found.images)} images ({shown}): runtimes cannot be compared across them."
+        )
+    if found.unfinished:
+        warnings.append(f"The run is not complete: {found.unfinished} planned trials have not been run.")
+    if found.broken:
+        warnings.append(f"{len(found.broken)} trials broke; their cells rest on fewer trials.")
+    return tuple(warnings)
 
 
 def _files(run: Run) -> tuple[Fact, ...]:

@@ -15,6 +15,7 @@ NONE = "–"
 SPACE = "\u00a0"
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 _RATES = ("B/s", "kB/s", "MB/s", "GB/s")
+_SAME = {"B": "bytes", "B/s": "bytes/s", "1": "", "count": ""}
 _BITS = ("bit/s", "kbit/s", "Mbit/s", "Gbit/s")
 
 
@@ -40,9 +41,9 @@ def quantity(value: Scalar | None, unit: str, limit: str | None = None) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    number = float(value)
+    number, unit = float(value), _SAME.get(unit, unit)
     if unit in ("share", "share outside"):
-        return _minus(f"{number * 100:.1f}{SPACE}%")
+        return _minus(f"{round(number * 100, 1) + 0.0:.1f}{SPACE}%")
     if unit == "s":
         return _seconds(number)
     if unit == "cores":
@@ -165,7 +166,7 @@ def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
     while abs(value) >= base and index < len(units) - 1:
         value /= base
         index += 1
-    return f"{plain(value, 4 if abs(value) >= 1000 else 3)}{SPACE}{units[index]}"
+    return f"{plain(value, 4)}{SPACE}{units[index]}"
 
 
 def _minus(text: str) -> str:

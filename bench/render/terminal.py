@@ -95,7 +95,7 @@ def _cell_text(cell: matrix.Cell) -> Text:
     style = "dim" if cell.column.control else _STYLES[cell.mark.style]
     parts = [
         f"{cell.mark.symbol} {cell.mark.word}",
-        cell.detail,
-        f"({cell.tally} values)" if cell.tally else "",
+        cell.detail.replace(f"{numbers.SPACE}%", "%"),
+        f"({cell.tally})" if cell.tally else "",
     ]
     return Text(" ".join(p for p in parts if p), style=style)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from bench.analysis.series import Series
 from bench.frames import Run
 from bench.model import Finding
-from bench.render.figures import bars, points, series
+from bench.render.figures import bars, overtime, points
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure
 from bench.render.matrix import Column
@@ -15,20 +16,22 @@ Draw = Callable[[Material, Sequence[Finding]], Figure | None]
 
 # Each function looks for data it can draw and returns None where there is none.
 BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
-    "cpu": (lambda m, f: points.delivered(m, f, "cores"), series.throttling, points.stalls),
+    "cpu": (lambda m, f: points.delivered(m, f, "cores"), overtime.throttling, points.stalls),
     "weight": (lambda m, f: points.delivered(m, f, "share"),),
     "cpuset": (bars.placement,),
-    "memory": (series.memory,),
-    "pids": (series.pids,),
+    "memory": (overtime.memory,),
+    "pids": (overtime.pids,),
     "io": (lambda m, f: points.multiples(m, f, "Rates of the disk"),),
     "network": (lambda m, f: points.multiples(m, f, "Goodput of the link"),),
     "visible": (points.believed,),
 }
 
 
-def draw(run: Run, columns: Sequence[Column], *, themed: bool) -> Mapping[str, tuple[Figure, ...]]:
+def draw(
+    run: Run, series: Series, columns: Sequence[Column], *, themed: bool
+) -> Mapping[str, tuple[Figure, ...]]:
     """The figures of every section that has data for one."""
-    material = Material(run, columns, themed)
+    material = Material(run, series, columns, themed)
     drawn: dict[str, tuple[Figure, ...]] = {}
     for section, functions in BY_SECTION.items():
         findings = [f for f in run.finding_list if f.section == section]

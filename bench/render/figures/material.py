@@ -9,12 +9,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from bench.analysis.series import Series
 from bench.frames import Run
 from bench.model import Case, Finding, Observation, TrialRecord
 from bench.render import palette
 from bench.render.matrix import Column
 
-Series = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Line = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 MOST_POINTS = 160
 """No line in a figure has more points; a report stays small however long a run was."""
 
@@ -24,6 +25,7 @@ class Material:
     """One run, prepared for drawing. `themed` is handed on to `svg.finish`."""
 
     run: Run
+    series: Series
     columns: Sequence[Column]
     themed: bool
     looks: dict[str, palette.Look] = field(init=False)
@@ -58,41 +60,27 @@ class Material:
         centre = finding.measured.estimate
         return self.records.get(min(pairs, key=lambda p: (abs(p[0] - centre), p[1]))[1])
 
-    def samples(self, record: TrialRecord, metric: str) -> Series:
+    def samples(self, record: TrialRecord, metric: str) -> Line:
         """Times and values of one metric of the first tenant of a trial; empty where there are none."""
-        rows = self._trial_rows(record.index)
-        frame = self.run.samples
-        if not len(rows):
-            return np.empty(0), np.empty(0)
-        part = frame.iloc[rows]
-        chosen = part[(part["metric"] == metric) & (part["tenant"] == record.tenants[0].name)]
-        chosen = chosen.dropna(subset=["value"]).sort_values("time")
-        return chosen["time"].to_numpy(float), chosen["value"].to_numpy(float)
+        return self.series.get(record.index, record.tenants[0].name, metric) or (np.empty(0), np.empty(0))
 
     def observed(self, record: TrialRecord, metric: str) -> list[Observation]:
         """The observations of one metric by the first tenant of a trial, without missing values."""
         return [o for o in record.tenants[0].observations if o.metric == metric and o.value is not None]
 
-    @cached_property
-    def _trials(self) -> npt.NDArray[np.int64]:
-        return self.run.samples["trial"].to_numpy(dtype=np.int64)
 
-    def _trial_rows(self, index: int) -> npt.NDArray[np.int64]:
-        return np.flatnonzero(self._trials == index).astype(np.int64)
-
-
-def thinned(series: Series) -> Series:
-    """The series with at most MOST_POINTS points, first and last kept."""
-    times, values = series
+def thinned(line: Line) -> Line:
+    """The line with at most MOST_POINTS points, first and last kept."""
+    times, values = line
     if len(times) <= MOST_POINTS:
-        return series
+        return line
     chosen = np.unique(np.linspace(0, len(times) - 1, MOST_POINTS).round().astype(int))
     return times[chosen], values[chosen]
 
 
-def slope(series: Series, shortest: float = 0.08) -> Series:
+def slope(line: Line, shortest: float = 0.08) -> Line:
     """The rate of a counter between readings at least `shortest` seconds apart, at their midpoints."""
-    times, values = series
+    times, values = line
     kept = [0] if len(times) else []
     for i in range(1, len(times)):
         if times[i] - times[kept[-1]] >= shortest:

@@ -10,21 +10,20 @@ from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure, finish, legend, sheet, sideways
 from bench.render.palette import Look, sentinel
 
-_AXES = {"cores": ("cores", 1.0), "share": ("share of the machine, %", 100.0)}
+_AXES = {"cores": ("cores", 1.0), "share": ("%", 100.0)}
 
 
 def delivered(material: Material, findings: Sequence[Finding], unit: str) -> Figure | None:
     """Expected against measured with the identity line, and below it the deviation with its tolerance."""
     chosen = [f for f in material.limited(findings) if f.unit == unit and f.expected and f.deviation]
+    chosen = [f for f in chosen if unit == "share" or f.expected == f.requested]
     if not chosen:
         return None
     name, factor = _AXES[unit]
     with sheet(460, 400, 2, 1, sharex=True, height_ratios=(5, 3)) as (canvas, axes):
         top, low = axes[0][0], axes[1][0]
         values = [f.expected * factor for f in chosen if f.expected]
-        start, end = min(values), max(values)
-        pad = max(end - start, end * 0.1, 1e-9) * 0.1
-        line = (start - pad, end + pad)
+        line = (0.0, max(values) * 1.1)
         top.plot(line, line, color=sentinel("soft"), linewidth=1, dashes=(4, 3), label="asked for")
         unlimited = [
             f.measured.estimate * factor for f in findings if f.control and f.measured and f.unit == unit
@@ -34,9 +33,11 @@ def delivered(material: Material, findings: Sequence[Finding], unit: str) -> Fig
         _delivered_points(material, chosen, top, low, factor)
         _band(low, chosen)
         top.set_xlim(line)
-        top.set_ylim(bottom=0)
+        top.set_ylim(
+            0, max(*unlimited, line[1], *(f.measured.estimate * factor for f in chosen if f.measured)) * 1.04
+        )
         top.set_ylabel(f"delivered, {name}")
-        low.set_xlabel(f"asked for, {name}")
+        low.set_xlabel("asked for, " + ("cores" if unit == "cores" else "share of the machine in %"))
         low.set_ylabel("deviation, " + ("%" if chosen[0].scale == "relative" else "pp"))
         legend(canvas, top, 5)
         return finish(
@@ -125,7 +126,7 @@ def stalls(material: Material, findings: Sequence[Finding]) -> Figure | None:
             canvas,
             "fig-stalls",
             "How long a busy process stands still.",
-            "The quota is used up early in each 100 ms period, and the rest is a pause: the prediction is the "
+            "The quota is used up early in each 100 ms period, the rest is a pause. The prediction is the "
             "period less the quota divided by the CPUs that spend it.",
             themed=material.themed,
         )
@@ -213,7 +214,7 @@ def believed(material: Material, findings: Sequence[Finding]) -> Figure | None:
 def _dumbbells(
     axes: Any, title: str, pairs: Sequence[tuple[Any, Any]], looks: Sequence[Look], unit: float
 ) -> None:
-    """A row a pair: a tick where the allowance is, a dot at what is believed; a missing number is left out."""
+    """A row a pair: a tick at what is allowed, a dot at what is believed; missing numbers are left out."""
     for at, ((allowed, seen), look) in enumerate(zip(pairs, looks, strict=True)):
         if not isinstance(allowed, (int, float)) or not isinstance(seen, (int, float)):
             continue

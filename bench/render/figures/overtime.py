@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.model import Finding, TrialRecord
-from bench.render.figures.material import Material, Series, slope, thinned
+from bench.render.figures.material import Line, Material, slope, thinned
 from bench.render.figures.svg import Figure, finish, sheet
 from bench.render.palette import Look, sentinel
 
@@ -42,7 +42,7 @@ def throttling(material: Material, findings: Sequence[Finding]) -> Figure | None
         )
         axes.set_ylim(0, float(finding.requested or 0) * 2)
         gained = int(total[-1] - total[0]) if len(total) else None
-        return "" if gained is None else f"throttled {gained} times"
+        return "" if gained is None else f"{gained} × throttled"
 
     label = panels[0][0].label
     return _small_multiples(
@@ -109,7 +109,7 @@ def pids(material: Material, findings: Sequence[Finding]) -> Figure | None:
     )  # fmt: skip
 
 
-def _held(material: Material, record: TrialRecord) -> Series:
+def _held(material: Material, record: TrialRecord) -> Line:
     """Memory over time: what the workload reported where it did, else the cgroup's own reading."""
     seen = material.observed(record, "memory.touched")
     if len(seen) > 3:
