@@ -206,24 +206,8 @@ def park(
     SandboxError says which step the kernel refused.
     """
     place = Place(tuple(attach), chroot, netns, oom_score_adj, tuple(extra))
-    ends: list[int] = []
-    parent, libc, argv = os.getpid(), load_libc(), interpreter()
-    floor = _resident(parent)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        for _ in range(4):
-            ends.extend(os.pipe())
-        pid = os.fork()
-        if pid == 0:
-            become(place, parent, libc, ends, argv)
-    except OSError as error:
-        for fd in ends:
-            os.close(fd)
-        raise SandboxError(
-            f"no process could be forked: {error.strerror}", fix="raise `ulimit -u` and `ulimit -n`"
-        ) from error
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    floor = _resident(os.getpid())
+    pid, ends = _fork(place)
     command_r, command_w, report_r, report_w, out_r, out_w, err_r, err_w = ends
     for fd in (command_r, report_w, out_w, err_w):
         os.close(fd)
@@ -239,6 +223,28 @@ def park(
         )
     parked.cpu = _cpu(pid)
     return parked
+
+
+def _fork(place: Place) -> tuple[int, list[int]]:
+    """The child's PID and the descriptors of four pipes: command, report, output, errors."""
+    ends: list[int] = []
+    parent, libc, argv = os.getpid(), load_libc(), interpreter()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        for _ in range(4):
+            ends.extend(os.pipe())
+        pid = os.fork()
+        if pid == 0:
+            become(place, parent, libc, ends, argv)
+    except OSError as error:
+        for fd in ends:
+            os.close(fd)
+        raise SandboxError(
+            f"no process could be forked: {error.strerror}", fix="raise `ulimit -u` and `ulimit -n`"
+        ) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return pid, ends
 
 
 def session_pids(session: int, root: Path = Path("/")) -> list[int]:
