@@ -31,6 +31,7 @@ class Runtime:
     title: ClassVar[str] = "Docker container"
     baseline: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = containers.CONTROLS
+    needs_image: ClassVar[bool] = True
     engine: ClassVar[engines.Kind] = "docker"
 
     def __init__(self, variant: str | None = None) -> None:
