@@ -105,6 +105,9 @@ class Runtime(Protocol):
     controls: ClassVar[frozenset[str]]
     """Names of `bench.limits` this runtime can enforce."""
 
+    needs_image: ClassVar[bool]
+    """True where it cannot do without the sandbox image; False where the host's own tools would serve."""
+
     def __init__(self, variant: str | None = None) -> None:
         """`variant` is what follows the colon: `docker:runsc` gives "runsc"."""
 
