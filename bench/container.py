@@ -119,11 +119,7 @@ class ContainerSandbox:
         """
         self._entry = self.arena.ledger.will_create("container", f"{self.engine}:{self.name}")
         began = time.monotonic()
-        with engines.speaking(f"creating {self.name}"):
-            made = self.client.api.create_container(
-                self.image, list(argv), name=self.name, environment=dict(env), host_config=self.config,
-                labels={"isobench": self.arena.run}, stdin_open=False, tty=False,
-            )  # fmt: skip
+        made = self._create(argv, env)
         created = time.monotonic()
         self.container_id = made["Id"]
         self._facts["create_seconds"] = created - began
@@ -141,6 +137,24 @@ class ContainerSandbox:
             raise
         assert self.process is not None
         return self.process
+
+    def _create(self, argv: Sequence[str], env: Mapping[str, str]) -> Mapping[str, Any]:
+        from docker.errors import APIError
+
+        try:
+            with engines.speaking(f"creating {self.name}"):
+                made: dict[str, Any] = self.client.api.create_container(
+                    self.image, list(argv), name=self.name, environment=dict(env), host_config=self.config,
+                    labels={"isobench": self.arena.run}, stdin_open=False, tty=False,
+                )  # fmt: skip
+                return made
+        except SandboxError as error:
+            cause = error.__cause__
+            if self.tenant.limits and isinstance(cause, APIError) and cause.status_code == 400:
+                raise LimitNotSetError(
+                    f"the engine refuses these limits: {cause.explanation}", fix="ask for values it accepts"
+                ) from error
+            raise
 
     def _attach(self) -> Pump:
         with engines.speaking(f"attaching to {self.name}"):
