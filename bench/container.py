@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from bench.errors import BenchError, LimitNotSetError, SandboxError
 from bench.host import cgroups, engines
 from bench.host.attach import Pump
 from bench.host.cgroups.values import agrees
+from bench.host.kernellog import OomWatch
 from bench.ledger import process_start
 from bench.model import Exit, Missing, Reading, Rusage, Scalar, Tenant
 
@@ -40,6 +42,8 @@ class ContainerProcess:
     """() -> State of the container, {} where it is gone; raises SandboxError where nobody answers."""
     pid: int
     started: int | None
+    oom_killed: Callable[[], bool | None]
+    """What the kernel's log says, for engines that do not notice."""
     stdout: int = field(init=False)
     stderr: int = field(init=False)
     _exit: Exit | None = None
@@ -82,7 +86,10 @@ class ContainerProcess:
             return Exit("lost", detail=f"the engine stopped answering: {error.message}")
         if not state:
             return Exit("lost", detail="the container was removed by somebody else")
-        return containers.exit_of(state)
+        ended = containers.exit_of(state)
+        if ended and ended.reason == "signalled" and ended.signal == signal.SIGKILL and self.oom_killed():
+            return Exit("oom", signal=signal.SIGKILL, detail="says the kernel's log, not the engine")
+        return ended
 
 
 @dataclass(slots=True)
@@ -106,6 +113,7 @@ class ContainerSandbox:
     peer: str | None = field(init=False)
     process: ContainerProcess | None = None
     _entry: str | None = None
+    _log: OomWatch = field(default_factory=OomWatch)
     _kept: dict[str, Reading] = field(default_factory=dict)
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
 
@@ -171,7 +179,9 @@ class ContainerSandbox:
         with engines.speaking(f"inspecting {self.name}"):
             found = self.client.api.inspect_container(self.container_id)
         pid = int(found["State"].get("Pid") or 0)
-        self.process = ContainerProcess(pump, self._state, pid, process_start(pid) if pid else None)
+        self.process = ContainerProcess(
+            pump, self._state, pid, process_start(pid) if pid else None, self._oom_killed
+        )
         self._facts.update(containers.asked(found["HostConfig"]))
         self._facts.update(
             {"container": self.container_id, "image.id": found.get("Image"), "pid": pid or None}
@@ -209,6 +219,9 @@ class ContainerSandbox:
             return self._kept["cpu.weight"]
         return None
 
+    def _oom_killed(self) -> bool | None:
+        return self._log.killed_in(self.cgroup.path) if self.cgroup else None
+
     def _read(self) -> dict[str, Reading]:
         device = self.arena.disk.number if self.arena.disk else None
         readings: dict[str, Reading] = {}
@@ -244,6 +257,7 @@ class ContainerSandbox:
     def close(self) -> None:
         """Kill and remove the container, and the empty cgroups the engine made above it. Idempotent."""
         try:
+            self._log.close()
             if self.process:
                 self.process.close()
             with contextlib.suppress(BenchError):  # removal below is by force and reports for both

@@ -13,6 +13,7 @@ from bench.collectors.docker import parse
 from bench.errors import BenchError, HostError, LimitNotSetError
 from bench.host import engines, iperf, network, services, shaping
 from bench.host.attach import Demultiplexer, Pump
+from bench.host.kernellog import OomWatch
 from bench.ledger import process_start
 from bench.model import Exit
 
@@ -217,6 +218,20 @@ def test_a_token_bucket_holds_a_tick_and_its_queue_holds_the_bucket(rate):
     assert shaping.burst(rate) >= rate / 250
     assert shaping.burst(rate) >= 1514
     assert shaping.queue(rate) > shaping.burst(rate)
+
+
+def test_an_oom_kill_is_told_from_the_log_written_since(tmp_path):
+    log = tmp_path / "kmsg"
+    line = "6,1,1,-;oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/a,task_memcg=/a/{},task=x,pid=1,uid=0\n"
+    log.write_text(line.format("old"))
+    watch = OomWatch(log)
+    with log.open("a") as file:
+        file.write(line.format("mine"))
+    assert watch.killed_in("a/mine") is True
+    assert watch.killed_in("a/old") is False
+    watch.close()
+    assert watch.killed_in("a/mine") is None
+    assert OomWatch(tmp_path / "absent").killed_in("a") is None
 
 
 def test_a_listening_port_is_found_in_the_namespace_of_its_process(tmp_path):
