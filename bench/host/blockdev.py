@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +17,8 @@ from bench.host.mounts import claim, mounted, ours, tool, undo_path
 from bench.ledger import Ledger
 
 __all__ = ["Device", "Disk", "disk", "resolve", "swapfile", "swaps", "undo_loop", "undo_swap"]
+
+COLUMNS = "NAME,BACK-INO,BACK-MAJ:MIN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +144,32 @@ def undo_loop(name: str) -> None:
 
 
 def loops(backing: str, root: Path = Path("/")) -> list[str]:
-    """Loop devices on that file, from sysfs: losetup itself cannot find a deleted file."""
-    found = []
-    for file in sorted((root / "sys/block").glob("loop*/loop/backing_file")):
+    """Loop devices on that file, by what sysfs calls it and, as long as it exists, by its inode.
+
+    Each alone misses some: a deleted file has no inode to compare, and a file opened through a mount
+    that is gone since has another path.
+    """
+    found = set()
+    for file in (root / "sys/block").glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
             if file.read_text().rstrip("\n") in (backing, f"{backing} (deleted)"):
-                found.append(f"/dev/{file.parent.parent.name}")
-    return found
+                found.add(f"/dev/{file.parent.parent.name}")
+    with contextlib.suppress(FileNotFoundError):
+        known = (root / backing.lstrip("/")).stat()
+        listing = tool(["losetup", "--list", "--json", "--output", COLUMNS], "loop devices cannot be listed")
+        found.update(loops_of_inode(listing, known.st_ino, known.st_dev))
+    return sorted(found)
+
+
+def loops_of_inode(listing: str, inode: int, device: int) -> list[str]:
+    """Names in the JSON of `losetup --list` whose backing file is that inode of that st_dev."""
+    if not listing.strip():  # what losetup prints where there is no loop device
+        return []
+    number = f"{os.major(device)}:{os.minor(device)}"
+    rows = json.loads(listing)["loopdevices"]
+    return [
+        r["name"] for r in rows if (str(r["back-ino"]), r["back-maj:min"].strip()) == (str(inode), number)
+    ]
 
 
 # --- swap ---------------------------------------------------------------------------------------

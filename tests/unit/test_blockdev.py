@@ -1,5 +1,6 @@
 """Which device a path's IO reaches, schedulers and swap areas, on fake trees; no root."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,17 @@ def test_loop_devices_are_found_by_their_file_even_when_it_was_deleted(tmp_path)
         (directory / "backing_file").write_text(text + "\n")
     (tmp_path / "sys/block/loop3").mkdir()
     assert blockdev.loops("/a/disk.img", tmp_path) == ["/dev/loop0", "/dev/loop1"]
+
+
+LISTING = """{"loopdevices": [
+    {"name": "/dev/loop1", "back-ino": 2214342, "back-maj:min": "     254:0  "},
+    {"name": "/dev/loop8", "back-ino": 2214342, "back-maj:min": "   8:16"},
+    {"name": "/dev/loop9", "back-ino": 7, "back-maj:min": " 254:0"}]}"""
+
+
+@pytest.mark.parametrize(("listing", "expected"), [(LISTING, ["/dev/loop1"]), ("", []), ("\n", [])])
+def test_loop_devices_are_found_by_inode_and_file_system(listing, expected):
+    assert blockdev.loops_of_inode(listing, 2214342, os.makedev(254, 0)) == expected
 
 
 # --- swap ---------------------------------------------------------------------------------------
