@@ -14,6 +14,7 @@ import msgspec
 from bench import assembly, store
 from bench import plan as planning
 from bench.errors import BenchError, NothingToRunError
+from bench.feasible import Host
 from bench.model import Finding
 from bench.store import RunDirectory
 
@@ -47,7 +48,7 @@ def run(runs: Path, resume: Path | None, *, as_json: bool, report: bool, options
         return _conduct(directory, host, as_json=as_json, report=report)
 
 
-def _conduct(directory: RunDirectory, host: assembly.Host, *, as_json: bool, report: bool) -> int:
+def _conduct(directory: RunDirectory, host: Host, *, as_json: bool, report: bool) -> int:
     from bench import collectors as registry
     from bench.engine import Interrupted
     from bench.feasible import collectors_here

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import gate as gates
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.errors import BenchError
@@ -53,6 +54,7 @@ class _Live:
     chunks: dict[str, list[tuple[float, bytes]]] = field(default_factory=lambda: {"stdout": [], "stderr": []})
     size: dict[str, int] = field(default_factory=lambda: {"stdout": 0, "stderr": 0})
     open_streams: int = 2
+    ready: bool = False
     verdict: Exit | None = None
     ended: float = 0.0
     killed_at: float | None = None
@@ -115,13 +117,14 @@ class Engine:
             sandboxes = {t.name: stack.enter_context(runtime.open(t, arena)) for t in case.tenants}
             sampler = Sampler(origin, self._clock)
             stack.callback(sampler.close)
+            gate = gates.Gate([arena.scratch / t.name / gates.NAME for t in case.tenants], self._clock)
             live: list[_Live] = []
             try:
                 for tenant in case.tenants:
                     live.append(self._start(tenant, sandboxes[tenant.name], case))
                 sampler.add(self._collectors, sandboxes)
                 effective = {x.tenant.name: dict(x.sandbox.effective()) for x in live}
-                self._watch(live, sampler)
+                self._watch(live, sampler, gate)
                 sampler.read_all()
                 facts = {x.tenant.name: dict(x.sandbox.facts()) for x in live}
             finally:
@@ -139,14 +142,19 @@ class Engine:
     def _start(self, tenant: Tenant, sandbox: Sandbox, case: Case) -> _Live:
         program = workloads.find(tenant.workload)
         argv = workloads.argv(program, sandbox.workloads, tenant.args)
-        env = {"BENCH_SCRATCH": sandbox.scratch, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+        env = {
+            "BENCH_SCRATCH": sandbox.scratch,
+            "BENCH_GATE": f"{sandbox.scratch}/{gates.NAME}",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C",
+        }
         if sandbox.peer:
             env["BENCH_PEER"] = sandbox.peer
         started = self._clock()
         process = sandbox.start(argv, env)
         return _Live(tenant, sandbox, process, started, started + case.deadline)
 
-    def _watch(self, live: list[_Live], sampler: Sampler) -> None:
+    def _watch(self, live: list[_Live], sampler: Sampler, gate: gates.Gate) -> None:
         """Drain, tick and poll until every tenant has ended."""
         with selectors.DefaultSelector() as selector:
             for one in live:
@@ -156,6 +164,7 @@ class Engine:
             while any(one.exit is None for one in live):
                 if self._interrupted():
                     raise Interrupted
+                gate.open_when_ready(live)
                 draining = any(one.exit is None and one.open_streams == 0 for one in live)
                 wait = 0.002 if draining else max(0.0, sampler.next_tick - self._clock())
                 for key, _ in selector.select(wait):
@@ -184,6 +193,7 @@ class Engine:
         if not data:
             return False
         one.size[stream] += len(data)
+        one.ready = one.ready or gates.READY in data
         if one.size[stream] <= OUTPUT_CAP:
             one.chunks[stream].append((self._clock(), data))
         elif one.verdict is None:

@@ -128,7 +128,7 @@ class Run:
         columns = ["trial", "tenant", "collector", "metric", "time", "value"]
         if not tables:
             return pd.DataFrame({c: [] for c in columns})
-        frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()[columns]
+        frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()[columns]
         frame.attrs["units"] = {"time": "s", "value": "by metric: see attrs['metric_units']"}
         frame.attrs["metric_units"] = self.metric_units
         return frame

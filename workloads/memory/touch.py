@@ -13,8 +13,6 @@
 # "memory.stalled" = { unit = "s", better = "lower" }
 # "memory.step.longest" = { unit = "s", better = "lower" }
 # ///
-# pathlib is not worth its import in a program that runs for a moment.
-# ruff: noqa: PTH108
 """Takes memory `step` by `step` up to `size`, writes to every page of it, and says how far it came.
 
 `kind` is anon (private pages), shmem (a memfd) or tmpfs (an unlinked file in /dev/shm). The last
@@ -151,12 +149,21 @@ def touch(write, size, step, deadline):
     return touched, longest, stalled, errno
 
 
+def await_gate():
+    """Say that the timed work could begin, and wait for the host's sign where it gives one."""
+    gate = os.environ.get("BENCH_GATE")
+    os.write(1, b'{"event": "ready"}\n')
+    while gate and not os.path.exists(gate):
+        time.sleep(0.001)
+
+
 def main():
     args = arguments({"kind": "anon", "size": "536870912", "step": "1048576", "hold": 0.0, "seconds": 30.0})
     step = size_of(args["step"])
     size = -(-size_of(args["size"]) // step) * step
     volunteer()
     write = tmpfs_writer() if args["kind"] == "tmpfs" else mapped_writer(args["kind"], size)
+    await_gate()
     os.write(1, b'{"event": "start"}\n')
     began = time.monotonic_ns()
     touched, longest, stalled, errno = touch(write, size, step, began + int(args["seconds"] * 1e9))

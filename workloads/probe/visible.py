@@ -25,8 +25,6 @@
 # [metrics."visible.pids"]
 # unit = "1"
 # ///
-# pathlib is not worth its import in a program that runs for a moment.
-# ruff: noqa: PTH112, PTH120, PTH123, PTH208
 """Reports what a program inside sees of the machine and of its own limits, as programs look it up.
 
 `visible.cgroup.*.max` is the smallest limit among the own cgroup and its visible ancestors;

@@ -1,0 +1,47 @@
+"""Letting the tenants of a trial begin together, however long each took to start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from bench.model import Exit
+
+NAME = "gate"
+"""File name of the gate in each tenant's scratch directory."""
+READY = b'{"event": "ready"}'
+"""What a workload prints when its timed work could begin."""
+PATIENCE = 10.0
+"""Seconds after which tenants that are ready no longer wait for one that does not say so."""
+
+
+class Waiting(Protocol):
+    """A tenant as the gate sees it."""
+
+    ready: bool
+    exit: Exit | None
+
+
+class Gate:
+    """Lets the tenants of a trial begin together: a file in each one's scratch directory.
+
+    Containers take a while to start, and a tenant that is busy already makes the next one's start
+    slower still. So each says that it is ready, and waits until the file appears.
+    """
+
+    def __init__(self, files: Sequence[Path], clock: Callable[[], float]) -> None:
+        self._files = files
+        self._clock = clock
+        self._since = clock()
+        self._open = False
+
+    def open_when_ready(self, tenants: Sequence[Waiting]) -> None:
+        """Open it once every tenant is ready or has ended, or patience is over."""
+        waiting = any(not one.ready and one.exit is None for one in tenants)
+        if self._open or (waiting and self._clock() - self._since < PATIENCE):
+            return
+        self._open = True
+        for file in self._files:
+            if file.parent.is_dir():
+                file.touch()
