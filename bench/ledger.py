@@ -30,9 +30,10 @@ UNDO: dict[str, str] = {
     "service": "bench.host.services:undo",
     "process": "bench.host.services:undo_process",
 }
-# The order in which kinds are undone: what holds others comes last.
+# The order in which kinds are undone: what runs is ended first (removing a cgroup kills what is inside),
+# what holds others comes last.
 ORDER = (
-    "container", "process", "link", "netns", "docker-network", "swap", "mount", "loop", "cgroup", "path",
+    "container", "process", "cgroup", "link", "netns", "docker-network", "swap", "mount", "loop", "path",
     "service",
 )  # fmt: skip
 

@@ -48,10 +48,10 @@ def test_a_reused_pid_is_not_its_maker(tmp_path):
     assert [e.id for e in book.left()] == ["x"]
 
 
-def test_what_holds_others_is_undone_last(tmp_path):
+def test_what_runs_is_ended_first_and_what_holds_others_goes_last(tmp_path):
     for kind in ("cgroup", "loop", "mount", "container"):
         dead_maker(tmp_path / "l", kind, "n")
-    assert [e.kind for e in Ledger(tmp_path / "l").left()] == ["container", "mount", "loop", "cgroup"]
+    assert [e.kind for e in Ledger(tmp_path / "l").left()] == ["container", "cgroup", "mount", "loop"]
 
 
 def test_mounts_are_undone_newest_first(tmp_path):
