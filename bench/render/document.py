@@ -54,6 +54,12 @@ class Table:
     claim: str
     rows: tuple[Row, ...]
 
+    @property
+    def by_label(self) -> tuple[tuple[Row, ...], ...]:
+        """The rows of each value of the limit."""
+        labels = dict.fromkeys(row.label for row in self.rows)
+        return tuple(tuple(row for row in self.rows if row.label == label) for label in labels)
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -162,7 +168,7 @@ def _row(finding: Finding, rule: str, units: Mapping[str, str], anchor: str) -> 
         reason=f.reason,
         fix=f.fix,
         evidence=tuple(
-            (name, _evidence(name, value, units))
+            (name.removeprefix("fact:"), _evidence(name, value, units))
             for name, value in f.evidence.items()
             if value is not None or not f.control  # a control has no cgroup of its own to read
         ),
@@ -187,7 +193,7 @@ def _evidence(name: str, value: Scalar | None, units: Mapping[str, str]) -> str:
     bare = name.removeprefix("fact:")
     unit = units.get(bare, "")
     if not unit and ".stall." in f".{bare}.":
-        unit = "share" if bare.endswith("deviation") else "s"
+        unit = "s"
     return numbers.quantity(value, unit, bare if bare.startswith("net.") else None)
 
 

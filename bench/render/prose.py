@@ -57,10 +57,13 @@ def _result(findings: Sequence[Finding]) -> str:
 
 
 def gaps(findings: Sequence[Finding], titles: dict[str, str]) -> list[Gap]:
-    """What has no answer and why; cells of one experiment with one cause are one entry."""
+    """What has no answer and why; cells of one experiment with one cause are one entry.
+
+    Controls are left out: nothing was asked of them.
+    """
     grouped: dict[tuple[str, str, str, str], list[Finding]] = {}
     for f in findings:
-        if f.verdict in UNKNOWN:
+        if f.verdict in UNKNOWN and not f.control:
             grouped.setdefault((f.experiment, f.verdict, f.reason, f.fix), []).append(f)
     found = [
         Gap(

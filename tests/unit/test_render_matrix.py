@@ -16,7 +16,8 @@ def finding(
     experiment = changes.pop("experiment", "cpu-ceiling")
     base = Finding(
         id=f"{experiment}/{runtime}/{label}", experiment=experiment, section="cpu", runtime=runtime,
-        label=label, limit="cpu", control=False, requested=0.5, effective=0.5, effective_source="", expected=0.5,
+        label=label, limit="cpu", control=False, requested=0.5, effective=0.5, effective_source="",
+        expected=0.5,
         measured=Interval(0.5, 0.49, 0.51, 5), deviation=Interval(deviation, None, None, 5), scale="relative",
         tolerance=(-0.05, 0.05), unit="cores", verdict=verdict, reason="because",
     )  # fmt: skip

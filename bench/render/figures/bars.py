@@ -46,7 +46,7 @@ def placement(material: Material, findings: Sequence[Finding]) -> Figure | None:
         axes.set_xlim(0, 100)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("time on each CPU, %")
-        legend(canvas, axes, 6)
+        legend(canvas, axes)
         asked = next((f.requested for f in findings if f.requested is not None), "")
         return finish(
             canvas, "fig-cpuset", f"Where the work ran, allowed CPU {asked}.",

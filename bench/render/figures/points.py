@@ -39,7 +39,7 @@ def delivered(material: Material, findings: Sequence[Finding], unit: str) -> Fig
         top.set_ylabel(f"delivered, {name}")
         low.set_xlabel("asked for, " + ("cores" if unit == "cores" else "share of the machine in %"))
         low.set_ylabel("deviation, " + ("%" if chosen[0].scale == "relative" else "pp"))
-        legend(canvas, top, 5)
+        legend(canvas, top)
         return finish(
             canvas,
             f"fig-{chosen[0].section}-delivered-{unit}",
@@ -92,36 +92,39 @@ def _band(axes: Any, chosen: Sequence[Finding]) -> None:
 
 def stalls(material: Material, findings: Sequence[Finding]) -> Figure | None:
     """The longest stall of every limit and runtime, and what the period and the quota predict."""
-    key, guess = "cpu.stall.longest", "stall.predicted"
-    chosen = [f for f in material.limited(findings) if isinstance(f.evidence.get(key), (int, float))]
-    chosen = [f for f in chosen if guess in f.evidence]
+    chosen = [f for f in material.limited(findings) if "stall.predicted" in f.evidence]
+    seen = {f.id: _milliseconds(f.evidence.get("cpu.stall.longest")) for f in chosen}
+    chosen = [f for f in chosen if seen[f.id] is not None]
     if not chosen:
         return None
     labels = list(dict.fromkeys(f.label for f in chosen))
+    guesses = {f.label: _milliseconds(f.evidence["stall.predicted"]) for f in chosen}
+    known = [(labels.index(label), guess) for label, guess in guesses.items() if guess is not None]
     with sheet(460, 300) as (canvas, grid):
         axes = grid[0][0]
-        for at, label in enumerate(labels):
-            predicted = next(
-                (f.evidence[guess] for f in chosen if f.label == label and f.evidence[guess] is not None),
-                None,
+        if known:
+            at, values = zip(*known, strict=True)
+            axes.hlines(
+                values,
+                [x - 0.3 for x in at],
+                [x + 0.3 for x in at],
+                colors=sentinel("ink"),
+                label="predicted",
             )
-            if isinstance(predicted, (int, float)):
-                axes.plot([at - 0.3, at + 0.3], [predicted * 1000] * 2, color=sentinel("ink"), linewidth=2,
-                          label="predicted" if at == 0 else None)  # fmt: skip
         names = list(dict.fromkeys(f.runtime for f in chosen))
         for index, runtime in enumerate(names):
-            look = material.looks[runtime]
             of = [f for f in chosen if f.runtime == runtime]
+            look = material.looks[runtime]
             axes.plot(
-                [labels.index(f.label) for f in of], [float(f.evidence[key] or 0) * 1000 for f in of],
-                color=sentinel(look.colour), marker=look.marker, linestyle="none", label=runtime,
+                [labels.index(f.label) for f in of], [seen[f.id] for f in of], color=sentinel(look.colour),
+                marker=look.marker, linestyle="none", label=runtime,
                 transform=sideways(axes, (index - (len(names) - 1) / 2) * 9),
             )  # fmt: skip
         axes.set_xticks(range(len(labels)), labels)
         axes.set_xlim(-0.5, len(labels) - 0.5)
-        axes.set_ylim(0, axes.get_ylim()[1] * 1.06)
+        axes.set_ylim(0, max(v for v in (*seen.values(), *guesses.values()) if v is not None) * 1.08)
         axes.set_ylabel("longest stall, ms")
-        legend(canvas, axes, 5)
+        legend(canvas, axes)
         return finish(
             canvas,
             "fig-stalls",
@@ -130,6 +133,11 @@ def stalls(material: Material, findings: Sequence[Finding]) -> Figure | None:
             "period less the quota divided by the CPUs that spend it.",
             themed=material.themed,
         )
+
+
+def _milliseconds(value: object) -> float | None:
+    """Seconds as milliseconds; None for a missing number or a reason why there is none."""
+    return float(value) * 1000 if isinstance(value, (int, float)) else None
 
 
 def multiples(material: Material, findings: Sequence[Finding], unit_words: str) -> Figure | None:
@@ -155,12 +163,12 @@ def multiples(material: Material, findings: Sequence[Finding], unit_words: str) 
                 label=runtime + (" (no limit)" if of[0].control else ""),
                 transform=sideways(axes, 0, (index - (len(names) - 1) / 2) * -7),
             )  # fmt: skip
-        axes.axvline(1, color=sentinel("ink"), linewidth=1.2, dashes=(4, 3))
-        _log_multiples(axes)
+        axes.axvline(1, color=sentinel("ink"), linewidth=1.2, dashes=(4, 3), zorder=1)
+        _log_multiples(axes, [f.measured.estimate / f.expected for f in chosen if f.measured and f.expected])
         axes.set_yticks(range(len(rows)), [f"{titles.get(e, e)}\n{label}" for e, label in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("measured ÷ asked for")
-        legend(canvas, axes, 3)
+        legend(canvas, axes)
         return finish(
             canvas,
             f"fig-{chosen[0].section}-multiples",
@@ -170,13 +178,14 @@ def multiples(material: Material, findings: Sequence[Finding], unit_words: str) 
         )
 
 
-def _log_multiples(axes: Any) -> None:
+def _log_multiples(axes: Any, values: Sequence[float]) -> None:
+    """A log axis over all values: of markers that are shifted by pixels matplotlib finds no range."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    low, high = min([*values, 0.5]) / 1.3, max([*values, 2.0]) * 1.3
     axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.5), max(high, 3))
-    axes.xaxis.set_major_locator(LogLocator(10, (1.0, 3.0) if high < 300 else (1.0,)))
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(10, (1.0, 3.0) if high < 100 else (1.0,)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"×{v:g}"))
 

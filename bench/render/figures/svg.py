@@ -90,11 +90,13 @@ def inline(svg: str, prefix: str, title: str, caption: str, *, themed: bool) -> 
     return palette.resolve(head + body, themed=themed)
 
 
-def legend(canvas: Canvas, axes: Axes, columns: int = 4) -> None:
-    """One legend above the axes, entries side by side."""
+def legend(canvas: Canvas, axes: Axes) -> None:
+    """One legend above the axes: a row where the names fit into one, else as few columns as rows allow."""
     handles, labels = axes.get_legend_handles_labels()
+    rows = -(-sum(len(label) + 7 for label in labels) // 72)
+    columns = -(-len(labels) // max(rows, 1))
     if handles:
-        canvas.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(labels)), borderpad=0)
+        canvas.legend(handles, labels, loc="outside upper left", ncols=columns, borderpad=0)
 
 
 def sideways(axes: Axes, x: float, y: float = 0.0) -> Any:
