@@ -25,7 +25,7 @@ MIB = 1 << 20
 def cgroups():
     found = detect()
     if refused := found.refuses():
-        pytest.skip(f"{refused.cause} ({refused.fix})")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{refused.cause} ({refused.fix})")
     return found
 
 
@@ -168,6 +168,7 @@ def test_create_and_remove_are_idempotent(bounded, ledger):
     bounded.remove()
     bounded.remove()
     assert not bounded.exists()
+    assert not [e for e in ledger.left(include_alive=True) if e.name.startswith(bounded.path)]
     bounded.create(ledger)
     assert bounded.exists()
 
@@ -254,19 +255,79 @@ def test_a_reader_outlives_its_group_and_gives_none(bounded):
     assert set(found.values()) == {None}
 
 
-def test_an_ordinary_user_is_refused_with_a_fix():
+def as_nobody(code, before=lambda: None):
+    """What a child process of an ordinary user prints as JSON; `before` runs in it while still root."""
     if os.geteuid() != 0:
         pytest.skip("only root can become an ordinary user")
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
+
+    def drop():
+        before()
+        os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
-        refused = detect().refuses()
-        os.write(write, json.dumps([refused.cause, refused.fix] if refused else None).encode())
-        os._exit(0)
+
+    # The modules are imported before the user changes, who may not be able to read them.
+    child = (
+        "import json, os, sys\nfrom pathlib import Path\nfrom bench.host.cgroups import *\n"
+        "import bench.host.cgroups.delegation, bench.host.cgroups.group, bench.ledger\n"
+    )
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        try:
+            space = {}
+            exec(child, space)
+            drop()
+            exec(code, space)
+            os.write(write, json.dumps(space["found"]).encode())
+        except BaseException as error:
+            os.write(write, json.dumps(repr(error)).encode())
+        finally:
+            os._exit(0)
     os.close(write)
     with os.fdopen(read) as pipe:
         found = json.loads(pipe.read())
-    os.waitpid(child, 0)
+    os.waitpid(pid, 0)
+    return found
+
+
+def test_an_ordinary_user_is_refused_with_a_fix():
+    found = as_nobody("r = detect().refuses()\nfound = [r.cause, r.fix] if r else None")
     assert found and "may not create groups" in found[0] and "run as root" in found[1]
+
+
+def test_a_user_with_a_delegated_group_works_inside_it_and_leaves_it_as_it_was(cgroups, run):
+    """Only v2 can be delegated. The user's own group must first be emptied into a leaf, and filled again."""
+    if cgroups.mode != "v2":
+        pytest.skip(f"this host has cgroups {cgroups.mode}, and only v2 can be delegated")
+    given = run_group(run, cgroups).child("given")
+    given.create()
+    given.child("probe").create()  # hands every controller down to `given`
+    given.child("probe").remove()
+    directory = given.file("cgroup", "")
+    for controller in (directory / "cgroup.subtree_control").read_text().split():
+        (directory / "cgroup.subtree_control").write_text(f"-{controller}")
+    for path in (directory, directory / "cgroup.procs", directory / "cgroup.subtree_control"):
+        os.chown(path, 65534, 65534)
+    code = """
+cgroups = detect()
+base = cgroups.base
+own = lambda: Path('/proc/self/cgroup').read_text().strip()
+group = guard('inner', 0, cgroups, None, memory=256 << 20, pids=50)
+during, again = own(), detect().base
+group.set({'memory.high': 32 << 20})
+held = [group.effective(n).value for n in ('memory', 'pids', 'memory.high')]
+group.remove()
+remove_run('inner', cgroups)
+found = [base, during, again, held, own()]
+"""
+    try:
+        base, during, again, held, after = as_nobody(code, before=lambda: given.attach(os.getpid()))
+    finally:
+        given.kill()
+        remove_run(run, cgroups)
+    assert base == again == given.path
+    assert during == f"0::/{given.path}/isobench-self.leaf"
+    assert held == [256 * MIB, 50, 32 * MIB]
+    assert after == f"0::/{given.path}"
