@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench import containers
+from bench.container_process import ContainerProcess
 from bench.errors import BenchError, LimitNotSetError, SandboxError
 from bench.host import cgroups, engines
 from bench.host.attach import Pump
 from bench.host.cgroups.values import agrees
 from bench.host.kernellog import OomWatch
 from bench.ledger import process_start
-from bench.model import Exit, Missing, Reading, Rusage, Scalar, Tenant
+from bench.model import Reading, Scalar, Tenant
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -25,71 +25,8 @@ if TYPE_CHECKING:
     from bench.host.network import BridgePeer
     from bench.runtimes import Arena
 
-POLL_TIMEOUT = 1.0
-ASK_EVERY = 0.05
-"""Seconds between questions to the engine once the container seems to have ended."""
-STREAM_GRACE = 2.0
-"""Seconds the output may stay open after the container's first process is gone."""
+POLL_TIMEOUT = 1
 _GONE = Reading(None, "", "the container had ended before its cgroup could be read")
-
-
-@dataclass(slots=True)
-class ContainerProcess:
-    """The first process of a container, as far as the engine and /proc tell."""
-
-    pump: Pump
-    inspect: Any
-    """() -> State of the container, {} where it is gone; raises SandboxError where nobody answers."""
-    pid: int
-    started: int | None
-    oom_killed: Callable[[], bool | None]
-    """What the kernel's log says, for engines that do not notice."""
-    stdout: int = field(init=False)
-    stderr: int = field(init=False)
-    _exit: Exit | None = None
-    _asked: float = 0.0
-    _vanished: float | None = None
-
-    def __post_init__(self) -> None:
-        self.stdout, self.stderr = self.pump.stdout, self.pump.stderr
-
-    def poll(self) -> Exit | None:
-        """How it ended, or None while it runs. The engine is asked only once its output or PID is gone."""
-        if self._exit is None and self._seems_over() and time.monotonic() - self._asked >= ASK_EVERY:
-            self._asked = time.monotonic()
-            self._exit = self._ask()
-        return self._exit
-
-    def rusage(self) -> Rusage | None:
-        """None: the engine reaps the process and tells nobody."""
-        return None
-
-    def close(self) -> None:
-        """Close both pipe ends."""
-        self.pump.close()
-
-    def _seems_over(self) -> bool:
-        if self.pump.ended:
-            return True
-        if self.started is not None and process_start(self.pid) == self.started:
-            return False
-        now = time.monotonic()
-        self._vanished = self._vanished or now
-        return now - self._vanished > STREAM_GRACE
-
-    def _ask(self) -> Exit | None:
-        try:
-            state = self.inspect()
-        except SandboxError as error:
-            if self.started is not None and process_start(self.pid) == self.started and not self.pump.ended:
-                return None
-            return Exit("lost", detail=f"the engine stopped answering: {error.message}")
-        if not state:
-            return Exit("lost", detail="the container was removed by somebody else")
-        ended = containers.exit_of(state)
-        if ended and ended.reason == "signalled" and ended.signal == signal.SIGKILL and self.oom_killed():
-            return Exit("oom", signal=signal.SIGKILL, detail="says the kernel's log, not the engine")
-        return ended
 
 
 @dataclass(slots=True)
@@ -270,14 +207,19 @@ class ContainerSandbox:
             engines.sweep_parents(str(self.config.get("CgroupParent") or ""))
 
     def _state(self) -> dict[str, Any]:
+        from docker import APIClient
         from docker.errors import NotFound
 
-        client = engines.connect(self.engine, POLL_TIMEOUT)
-        if isinstance(client, Missing):
-            raise SandboxError(client.cause, fix=client.fix)
-        with contextlib.closing(client), engines.speaking(f"inspecting {self.name}"):
-            try:
-                state: dict[str, Any] = client.api.inspect_container(self.container_id)["State"]
-            except NotFound:
-                return {}
+        with engines.speaking(f"inspecting {self.name}"):
+            # A client of its own, as a call must not take long here; the version spares it a question.
+            asker = APIClient(
+                base_url=engines.endpoint(self.engine),
+                version=self.client.api.api_version,
+                timeout=POLL_TIMEOUT,
+            )
+            with contextlib.closing(asker):
+                try:
+                    state: dict[str, Any] = asker.inspect_container(self.container_id)["State"]
+                except NotFound:
+                    return {}
         return state

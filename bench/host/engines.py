@@ -27,7 +27,7 @@ PODMAN_SOCKET = Path("/run/podman/podman.sock")
 TIMEOUT = 60.0
 """Seconds without an answer after which an API call has failed."""
 _FIX = {
-    "docker": "start Docker: systemctl start docker, or without systemd: bench setup",
+    "docker": "start Docker: systemctl start docker, or without systemd: bench doctor --start",
     "podman": "podman --runtime runc --cgroup-manager cgroupfs system service --time=0 "
     f"unix://{PODMAN_SOCKET} &",
 }

@@ -40,7 +40,8 @@ class Trial:
     def residue(self, engine: engines.Kind) -> list[str]:
         """Groups of this run in any hierarchy, those this program never writes to included, and what the
         engine still holds of it."""
-        found = [str(p) for p in Path("/sys/fs/cgroup").glob(f"**/isobench-{self.run}*") if p.is_dir()]
+        places = (f"*/isobench.slice/isobench-{self.run}*", f"isobench.slice/isobench-{self.run}*")
+        found = [str(p) for place in places for p in Path("/sys/fs/cgroup").glob(place)]
         client = engines.connect(engine)
         mine = {"label": f"isobench={self.run}"}
         found += [c.name for c in client.containers.list(all=True, filters=mine)]

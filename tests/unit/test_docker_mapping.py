@@ -5,12 +5,14 @@ import os
 import select
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import containers
+from bench import container_process, containers
 from bench.collectors.docker import parse
-from bench.errors import BenchError, HostError, LimitNotSetError
+from bench.container_process import ContainerProcess
+from bench.errors import BenchError, HostError, LimitNotSetError, SandboxError
 from bench.host import engines, iperf, network, services, shaping
 from bench.host.attach import Demultiplexer, Pump
 from bench.host.kernellog import OomWatch
@@ -156,6 +158,53 @@ def test_a_pump_whose_reader_has_gone_ends_on_its_own():
     pump._thread.join(10)
     assert pump.ended
     os.close(write)
+
+
+def ended_process(inspect, oom_killed=lambda: None):
+    """A process whose output has ended, with the engine's answers to come from `inspect`."""
+    read, write = os.pipe()
+    os.close(write)
+    pump = Pump(read)
+    pump._thread.join(10)
+    process = ContainerProcess(pump, inspect, 1, None, oom_killed)
+    return process
+
+
+def raising(cause):
+    def inspect():
+        raise SandboxError("nobody answered") from cause
+
+    return inspect
+
+
+def test_a_dead_engine_loses_the_container():
+    process = ended_process(raising(requests.exceptions.ConnectionError("refused")))
+    ended = process.poll()
+    assert ended.reason == "lost"
+    assert "nobody answered" in ended.detail
+    process.close()
+
+
+def test_a_busy_engine_is_waited_for_until_patience_ends(monkeypatch):
+    process = ended_process(raising(requests.exceptions.ReadTimeout("slow")))
+    assert process.poll() is None
+    monkeypatch.setattr(container_process, "PATIENCE", -1.0)
+    process._asked = 0.0
+    assert process.poll().reason == "lost"
+    process.close()
+
+
+def test_a_container_that_is_gone_is_lost():
+    process = ended_process(dict)
+    assert process.poll().reason == "lost"
+    process.close()
+
+
+@pytest.mark.parametrize(("log", "reason"), [(True, "oom"), (False, "signalled"), (None, "signalled")])
+def test_a_kill_the_engine_cannot_explain_is_looked_up_in_the_kernels_log(log, reason):
+    process = ended_process(lambda: {"Status": "exited", "ExitCode": 137}, lambda: log)
+    assert process.poll().reason == reason
+    process.close()
 
 
 def test_statistics_become_si_and_what_is_absent_stays_absent():
