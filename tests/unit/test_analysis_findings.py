@@ -327,14 +327,18 @@ def test_a_run_where_nothing_could_run_concludes_so(tmp_path: Path) -> None:
 
 
 def test_a_quiet_run_has_nothing_to_report(tmp_path: Path) -> None:
-    found = quality(frames.load(write_run(tmp_path, make_plan(only="cpu-ceiling", blocks=2))))
+    path = write_run(tmp_path, make_plan(only="cpu-ceiling", blocks=2))
+    found = quality(frames.load(path))
     by_name = {c.name: c for c in found.checks}
     assert by_name["steal"].mean == pytest.approx(0.001, rel=0.05)
     assert by_name["sampler"].largest == pytest.approx(0.004, rel=0.05)
     assert by_name["pressure"].bound is None
     assert not any(c.noisy for c in found.checks)
     assert found.images and found.broken == () and found.unfinished == 0
-    assert found.workload_share is not None and found.workload_share > 0
+    records = frames.load(path).records
+    assert found.elapsed == pytest.approx(max(r.index + r.duration for r in records))
+    assert found.workload_share == pytest.approx(sum(r.workload_seconds for r in records) / found.elapsed)
+    assert found.notes == ()
 
 
 def test_noise_is_found_and_put_in_words(tmp_path: Path) -> None:
@@ -358,6 +362,15 @@ def test_noise_is_found_and_put_in_words(tmp_path: Path) -> None:
     assert by_name["accounting"].reason
     text = "\n".join(found.notes)
     assert "hypervisor" in text and "samples" in text and "lines of workload output" in text
+
+
+def test_noise_that_nobody_measured_is_not_known_and_not_zero(tmp_path: Path) -> None:
+    plan = make_plan(only="cpu-ceiling", blocks=1)
+    bare = write_run(tmp_path, plan, alter=lambda c, r, s: (r, [x for x in s if x.tenant]))
+    found = quality(frames.load(bare))
+    missing = {c.name for c in found.checks if c.mean is None}
+    assert missing == {"steal", "foreign", "pressure", "sampler"}
+    assert len([n for n in found.notes if n.startswith("not known")]) == 4
 
 
 def test_cpu_time_that_two_counters_disagree_about_is_noise(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def test_no_limit_in_force_names_the_file() -> None:
 
 
 def test_what_could_not_be_read_is_unknown_and_not_unlimited() -> None:
-    assert state("cpu", 0.5, Reading(None, OWN, "the group is gone"))[0] == "unknown"
+    gone = ("unknown", "cpu could not be read back: the group is gone")
+    assert state("cpu", 0.5, Reading(None, OWN, "the group is gone")) == gone
     assert state("cpu", 0.5, None) == ("unknown", "cpu was not read back")
 
 
@@ -94,6 +95,18 @@ def test_weights_are_held_if_they_give_the_same_share() -> None:
     assert weights(400, 100) == "held"
     assert weights(157, 39) == "held"
     assert weights(100, 100) == "different"
+
+
+def test_weights_of_which_one_could_not_be_read_are_unknown() -> None:
+    asked: dict[str, dict[str, Scalar]] = {"heavy": {"cpu.weight": 400}, "light": {"cpu.weight": 100}}
+    for missing in ({}, {"cpu.weight": Reading(None, "cpu.weight", "gone")}):
+        found = trial(heavy={"cpu.weight": Reading(400)}, light=missing)
+        assert held("cpu.weight", asked, [found])[0].state == "unknown"
+
+
+def test_without_a_trial_nothing_is_known() -> None:
+    holding, reading = held("cpu", {"a": {"cpu": 0.5}}, [])
+    assert (holding.state, reading.value) == ("unknown", None)
 
 
 def test_a_weight_of_one_tenant_may_be_rounded_by_one() -> None:
@@ -147,6 +160,7 @@ def test_a_predicted_stall_lies_within_a_period(cores: float, threads: int, cpus
 def test_what_is_missing_for_a_prediction_is_said() -> None:
     assert "CPUs of the host" in str(stall.evidence(0.5, 4, None, 0.07)["stall.reason"])
     assert "number of threads" in str(stall.evidence(0.5, None, 2, 0.07)["stall.reason"])
+    assert "the quota" in str(stall.evidence(None, 4, 2, 0.07)["stall.reason"])
     assert stall.evidence(0.5, 4, 2, None)["stall.deviation"] is None
 
 

@@ -229,6 +229,13 @@ def test_series_are_sorted_by_time_and_kept_apart() -> None:
     assert series.get(3, "c", "m") is None
 
 
+def test_a_series_that_is_not_there_is_not_taken_from_its_neighbour() -> None:
+    series = Series(frame(("a", "n", 1.0, 5.0), ("b", "m", 1.0, 7.0)))
+    assert series.get(3, "a", "m") is None
+    assert series.get(3, "b", "n") is None
+    assert series.largest(3, "a", "n") == 5.0
+
+
 def test_the_cgroup_is_preferred_where_two_collectors_give_one_metric() -> None:
     both = pd.concat([frame(("a", "m", 1.0, 5.0), collector="aaa"), frame(("a", "m", 1.0, 6.0))])
     assert Series(both).largest(3, "a", "m") == 6.0
