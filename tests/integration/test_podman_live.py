@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module", autouse=True)
-def service(as_root):
+def service(as_root, tmp_path_factory):
     """The service that is there, or one of our own for the length of this module."""
     if services.answers(engines.PODMAN_SOCKET):
         yield
@@ -29,7 +29,7 @@ def service(as_root):
     process = subprocess.Popen(
         ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "system", "service", "--time=0",
          f"unix://{engines.PODMAN_SOCKET}"],
-        start_new_session=True,
+        start_new_session=True, cwd=tmp_path_factory.mktemp("podman"),  # conmon drops a file "oom" there
     )  # fmt: skip
     until = time.monotonic() + 30
     while not services.answers(engines.PODMAN_SOCKET):
