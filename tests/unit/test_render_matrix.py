@@ -100,6 +100,10 @@ def test_gaps_with_one_cause_are_one_entry_with_its_fix():
     assert (gap.cause, gap.fix) == ("no bfq", "modprobe bfq")
 
 
+def test_a_control_is_no_gap_for_nothing_was_asked_of_it():
+    assert prose.gaps([finding("process", control=True, verdict="not testable", reason="x")], {}) == []
+
+
 def test_gaps_with_different_causes_stay_apart():
     found = prose.gaps(
         [
