@@ -142,4 +142,7 @@ def _detail(finding: Finding) -> str:
         return numbers.measured(finding)
     if finding.verdict in ("not offered", "not testable"):
         return ""
+    low, high = finding.tolerance or (0.0, 0.0)
+    if finding.verdict == "fail" and finding.deviation and low <= finding.deviation.estimate <= high:
+        return "value fits"  # what failed is something else, such as who was killed; the reason says it
     return numbers.deviation(finding)

@@ -20,7 +20,13 @@ class Mark:
 
 
 MARKS: dict[Verdict | None, Mark] = {
-    "fail": Mark("✗", "fail", "fail", 0, "The limit had an effect, and the value is outside the tolerance."),
+    "fail": Mark(
+        "✗",
+        "fail",
+        "fail",
+        0,
+        "The value is outside the tolerance, or something happened that must not, such as a wrong kill.",
+    ),
     "not enforced": Mark(
         "○",
         "not enforced",
@@ -33,7 +39,7 @@ MARKS: dict[Verdict | None, Mark] = {
         "inconclusive",
         "inconclusive",
         2,
-        "The 95 % interval straddles the tolerance, or trials are too few.",
+        "The 95 % interval straddles the tolerance, trials are too few, or a counter contradicts.",
     ),
     "not testable": Mark(
         "?",

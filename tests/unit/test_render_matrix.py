@@ -44,6 +44,11 @@ def test_among_equal_verdicts_the_largest_use_of_the_tolerance_stands_for_all():
     assert found["docker"].tally == ""
 
 
+def test_a_failure_for_another_reason_than_the_value_does_not_show_a_harmless_number():
+    assert cells([finding(verdict="fail", deviation=-0.007)])["docker"].detail == "value fits"
+    assert cells([finding(verdict="fail", deviation=-0.07)])["docker"].detail == "−7.0\u00a0%"
+
+
 def test_runtimes_stand_in_plan_order_and_unknown_ones_last():
     findings = [finding("docker"), finding("odd"), finding("process", control=True)]
     names = [c.runtime for c in matrix.columns(findings, ("process", "cgroup", "docker"))]
