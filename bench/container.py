@@ -186,8 +186,8 @@ class ContainerSandbox:
         return self.cgroup.pids() if self.cgroup else []
 
     def facts(self) -> dict[str, Scalar | None]:
-        """Seconds to create and to start, ids, the cgroup, and what the engine says it was asked for."""
-        return dict(self._facts)
+        """Seconds to create and to start, ids, the cgroup, what the engine was asked, the shaper's counts."""
+        return {**self._facts, **(self.bridge.counters() if self.bridge else {})}
 
     def kill(self) -> None:
         """SIGKILL to everything inside, straight through the kernel: it works with a dead engine too."""

@@ -88,7 +88,7 @@ class NativeSandbox:
             "maxrss.floor": self.parked.floor,
             "parked.cpu": self.parked.cpu,
         }
-        return own | dict(self.recorded())
+        return own | dict(self.recorded()) | (self.pair.counters() if self.pair else {})
 
     def kill(self) -> None:
         """Kill everything inside at once, by cgroup where there is one."""

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from bench.errors import HostError
 from bench.host import iperf
-from bench.host.shaping import index_of, netlink, read_rate, shape_egress, shape_link
-from bench.model import Reading
+from bench.host.shaping import index_of, netlink, read_counters, read_rate, shape_egress, shape_link
+from bench.model import Reading, Scalar
 
 if TYPE_CHECKING:
     from bench.image import Image
@@ -60,6 +60,10 @@ class Pair:
         """The rate the kernel holds, bytes/s; None with reason "unlimited" where none was set."""
         return read_rate(self.ifb, self.peer_netns)
 
+    def counters(self) -> dict[str, Scalar | None]:
+        """What the shaper counted so far, as `read_counters` says."""
+        return read_counters(self.ifb, self.peer_netns)
+
 
 @dataclass(frozen=True, slots=True)
 class BridgePeer:
@@ -79,6 +83,10 @@ class BridgePeer:
     def rate(self) -> Reading:
         """The rate the kernel holds, bytes/s; None with reason "unlimited" where none was set."""
         return read_rate(self.port)
+
+    def counters(self) -> dict[str, Scalar | None]:
+        """What the shaper counted so far, as `read_counters` says."""
+        return read_counters(self.port)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.errors import HostError, LimitNotSetError
-from bench.model import Reading
+from bench.model import Reading, Scalar
 
 INGRESS = 0xFFFF0000
 ETH_P_ALL = 0x0003
@@ -124,3 +124,16 @@ def read_rate(link: str, namespace: str | None = None) -> Reading:
             if qdisc.get_attr("TCA_KIND") == "tbf" and options:
                 return Reading(float(options.get_attr("TCA_TBF_PARMS")["rate"]), source)
     return Reading(None, source, "unlimited")
+
+
+def read_counters(link: str, namespace: str | None = None) -> dict[str, Scalar | None]:
+    """What the token bucket on `link` counted: `net.overlimits` (times it held a packet back),
+    `net.dropped` (packets) and `net.passed` (bytes). Empty where there is no bucket."""
+    with netlink(namespace, f"reading the counters of {link}") as socket:
+        device = index_of(socket, link)
+        for qdisc in socket.get_qdiscs(device) if device is not None else ():
+            if qdisc.get_attr("TCA_KIND") == "tbf":
+                counted = qdisc.get_attr("TCA_STATS") or {}
+                names = {"net.overlimits": "overlimits", "net.dropped": "drop", "net.passed": "bytes"}
+                return {ours: counted.get(theirs) for ours, theirs in names.items()}
+    return {}
