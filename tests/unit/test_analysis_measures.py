@@ -135,6 +135,13 @@ def test_a_share_is_taken_in_the_window_common_to_all() -> None:
     assert found.value == pytest.approx(0.9)
 
 
+def test_a_share_waits_for_the_tenant_that_starts_last() -> None:
+    late = [("b", "cpu.usage", t, max(0.0, 1.0 * (t - 1.0))) for t in (0.03 + 0.1 * i for i in range(30))]
+    rows = frame(*counter("a", 1.0), *late)
+    found = ask(SHARE, steady("a"), steady("b", start=1.0), samples=rows)
+    assert found.value == pytest.approx(0.5)
+
+
 def test_weights_of_cgroups_that_are_not_siblings_are_refused() -> None:
     rows = frame(*counter("a", 1.0), *counter("b", 1.0))
     other = steady("b", cgroup="/sys/fs/cgroup/cpu/elsewhere/b")

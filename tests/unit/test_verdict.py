@@ -137,7 +137,7 @@ def test_without_a_control_only_the_kernels_counter_lets_a_row_be_judged() -> No
     without = basis(counted, unlimited=None)
     assert judge(without).verdict == "pass"
     assert "counter" in judge(without).why
-    for silent in ((0.0,) * 5, (None,) * 5, ()):
+    for silent in ((0.0,) * 5, (None,) * 5, (), (9.0, 9.0, 0.0, 9.0, 9.0), (9.0, 9.0, None, 9.0, 9.0)):
         ruling = judge(replace(without, events=silent))
         assert ruling.verdict == "not testable"
         assert ruling.fix
@@ -244,6 +244,12 @@ def test_a_counter_the_kernel_does_not_have_leaves_a_pass_with_a_note() -> None:
     ruling = judge(basis(replace(CEILING, event="cpu.nr_throttled"), events=(None,) * 5))
     assert ruling.verdict == "pass"
     assert "no counter cpu.nr_throttled" in ruling.why
+
+
+def test_a_control_is_judged_by_its_value_alone() -> None:
+    unbound = replace(CEILING, event="cpu.nr_throttled", options={"binds": False})
+    assert judge(basis(unbound, events=(0.0,) * 5, control=True)).verdict == "pass"
+    assert judge(basis(unbound, events=(0.0,) * 5)).verdict == "inconclusive"
 
 
 def test_few_and_none_bound_the_counter_from_above() -> None:
