@@ -12,6 +12,7 @@ from bench.model import Judgement, Scalar, TenantRecord, TrialRecord
 
 Kind = Literal["counter", "gauge", "peak"]
 FACT = "fact:"
+KILLS = "memory.events.oom_kill"
 
 
 def kinds() -> dict[str, Kind]:
@@ -29,12 +30,24 @@ def number(
     if metric.startswith(FACT):
         value = tenant.facts.get(metric.removeprefix(FACT))
         return float(value) if isinstance(value, (int, float)) else None
+    if metric == KILLS:
+        return _kills(trial, tenant, series)
     for owner in (tenant.name, HOST):
         read = series.increment if _kind(metric, kind) == "counter" else series.largest
         found = read(trial.index, owner, metric)
         if found is not None:
             return found
     return last_observed(tenant, metric)
+
+
+def _kills(trial: TrialRecord, tenant: TenantRecord, series: Series) -> float | None:
+    """OOM kills counted in the tenant's group.
+
+    None where a tenant that was OOM-killed left a 0: a container's group can be gone before the
+    kill it counted was read.
+    """
+    found = series.increment(trial.index, tenant.name, KILLS)
+    return None if found == 0 and tenant.exit.reason == "oom" else found
 
 
 def numbers(
@@ -71,7 +84,7 @@ def spilled(trials: Sequence[TrialRecord], judgement: Judgement, series: Series)
     result: list[float | None] = []
     for trial in trials:
         tenant = subject(judgement, trial.tenants)
-        own = series.increment(trial.index, tenant.name, judgement.event) if tenant else None
+        own = number(judgement.event, trial, tenant, series, {}) if tenant else None
         host = series.increment(trial.index, HOST, str(whole))
         result.append(None if own is None or host is None else max(host - own, 0.0))
     return tuple(result)

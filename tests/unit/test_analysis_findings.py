@@ -269,6 +269,18 @@ def test_a_kill_outside_of_the_limit_fails_the_row(build: Build) -> None:
     assert found["memory-anonymous/cgroup/128 MiB + swap 0 B"].evidence["kills.outside"] == 0
 
 
+def test_a_group_gone_before_its_kill_was_read_is_no_kill_outside(build: Build) -> None:
+    def alter(case: Case, record: TrialRecord, samples: list[Sample]) -> Trial:
+        stale = [replace(s, value=0.0) if s.metric == "memory.events.oom_kill" else s for s in samples]
+        return record, stale if case.runtime == "docker" else samples
+
+    f = build("memory-anonymous", alter)["memory-anonymous/docker/128 MiB + swap 0 B"]
+    assert f.verdict == "pass"
+    assert f.evidence["memory.events.oom_kill"] is None
+    assert f.evidence["kills.outside"] is None
+    assert "no counter memory.events.oom_kill" in f.reason
+
+
 def test_a_value_that_fits_without_throttling_is_inconclusive_and_not_run_again(build: Build) -> None:
     def alter(case: Case, record: TrialRecord, samples: list[Sample]) -> Trial:
         quiet = [replace(s, value=0.0) if s.metric == "cpu.nr_throttled" else s for s in samples]
