@@ -124,8 +124,8 @@ def plan(as_json: bool, **options: Any) -> None:
 def run(runs: Path, resume: Path | None, as_json: bool, no_report: bool, **options: Any) -> None:
     """Run a suite, judge every limit, and write the report.
 
-    Exit status: 0 all held, 1 a limit failed or was not enforced, 2 wrong usage, 3 nothing could
-    run here, 4 a trial broke, 130 interrupted (after cleaning up).
+    Exit status: 0 all held, 1 a limit failed or was not enforced, 2 wrong usage, 3 no limit
+    could be judged here, 4 a trial broke, 130 interrupted (after cleaning up).
     """
     from bench import conduct
 

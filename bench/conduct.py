@@ -96,7 +96,7 @@ def _undecided(directory: RunDirectory) -> list[str]:
     """Ids of cases whose verdict is inconclusive, judged in a process of its own: this one stays light."""
     argv = [sys.executable, "-m", "bench", "analyse", str(directory.path), "--json"]
     done = subprocess.run(argv, capture_output=True, timeout=600, check=False)
-    if done.returncode not in (0, 1):
+    if done.returncode not in (0, 1, 3):
         raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}")
     try:
         findings = msgspec.json.decode(done.stdout, type=list[Finding])
@@ -127,7 +127,7 @@ def _conclude(
 
 
 def analyse(path: Path, *, as_json: bool) -> int:
-    """Judge the run at `path`, store the findings, print them; 1 where a limit did not hold."""
+    """Judge the run at `path`, store the findings, print them; the exit status as `_status` says."""
     from bench import frames
     from bench.analysis import findings as analysis
     from bench.render import terminal
@@ -146,7 +146,15 @@ def analyse(path: Path, *, as_json: bool) -> int:
         click.echo(conclusion)
     else:
         click.echo("\n".join([*terminal.plain(found), conclusion]))
-    return int(any(f.verdict in ("fail", "not enforced") and not f.control for f in found))
+    return _status(found)
+
+
+def _status(findings: list[Finding]) -> int:
+    """1 where a limit did not hold, 3 where not one limit could be judged, else 0. Controls do not count."""
+    verdicts = {f.verdict for f in findings if not f.control}
+    if verdicts & {"fail", "not enforced"}:
+        return 1
+    return 0 if verdicts & {"pass", "inconclusive"} else 3
 
 
 def write_report(path: Path, *, html: bool, pdf: bool, output: Path | None) -> list[Path]:

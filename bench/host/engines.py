@@ -33,6 +33,9 @@ _FIX = {
 }
 
 
+_PERMISSION_FIX = "join the docker group, or run as root (sudo bench …)"
+
+
 def endpoint(kind: Kind) -> str:
     """The address of an engine's socket; DOCKER_HOST is honoured for Docker, CONTAINER_HOST for Podman."""
     if kind == "docker":
@@ -59,8 +62,9 @@ def connect(kind: Kind, timeout: float = TIMEOUT) -> DockerClient | Missing:
     except (DockerException, RequestException, OSError) as error:
         if client is not None:
             client.close()
-        fix = "join the docker group, or run as root" if "Permission denied" in str(error) else _FIX[kind]
-        return Missing(kind, f"the {kind} engine at {url} does not answer: {error}", fix)
+        if "Permission denied" in str(error):
+            return Missing(kind, f"this user may not talk to the {kind} engine at {url}", _PERMISSION_FIX)
+        return Missing(kind, f"the {kind} engine at {url} does not answer: {error}", _FIX[kind])
     return client
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from bench.model import Finding
 from bench.render.figures.material import Material
@@ -23,24 +24,10 @@ def placement(material: Material, findings: Sequence[Finding]) -> Figure | None:
             shares.setdefault(name, found)
     if not shares:
         return None
-    cpus = sorted({cpu for found in shares.values() for cpu in found}, key=lambda c: (len(c), c))
     names = list(shares)
     with sheet(460, 80 + 34 * len(names)) as (canvas, grid):
         axes = grid[0][0]
-        left = [0.0] * len(names)
-        for index, cpu in enumerate(cpus):
-            width = [shares[n].get(cpu, 0.0) * 100 for n in names]
-            axes.barh(
-                range(len(names)),
-                width,
-                left=left,
-                height=0.6,
-                label=f"CPU {cpu}",
-                edgecolor=sentinel("paper"),
-                color=sentinel(_COLOURS[index % len(_COLOURS)]),
-                hatch=_HATCHES[index % len(_HATCHES)],
-            )
-            left = [a + b for a, b in zip(left, width, strict=True)]
+        _stack(axes, list(shares.values()))
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(0, 100)
@@ -53,6 +40,25 @@ def placement(material: Material, findings: Sequence[Finding]) -> Figure | None:
             "Each bar is the time of one runtime, divided by the CPU it was spent on.",
             themed=material.themed,
         )  # fmt: skip
+
+
+def _stack(axes: Any, shares: Sequence[dict[str, float]]) -> None:
+    """A bar a row, cut by CPU; every CPU has a colour and a hatch."""
+    cpus = sorted({cpu for found in shares for cpu in found}, key=lambda c: (len(c), c))
+    left = [0.0] * len(shares)
+    for index, cpu in enumerate(cpus):
+        width = [found.get(cpu, 0.0) * 100 for found in shares]
+        axes.barh(
+            range(len(shares)),
+            width,
+            left=left,
+            height=0.6,
+            label=f"CPU {cpu}",
+            edgecolor=sentinel("paper"),
+            color=sentinel(_COLOURS[index % len(_COLOURS)]),
+            hatch=_HATCHES[index % len(_HATCHES)],
+        )
+        left = [a + b for a, b in zip(left, width, strict=True)]
 
 
 def _share(material: Material, finding: Finding) -> dict[str, float]:

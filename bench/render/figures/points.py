@@ -135,6 +135,14 @@ def stalls(material: Material, findings: Sequence[Finding]) -> Figure | None:
         )
 
 
+def _predictions(axes: Any, values: Sequence[float | None]) -> None:
+    """A short line at each prediction, in the order of the axis; none where there is none."""
+    known = [(at, value) for at, value in enumerate(values) if value is not None]
+    if known:
+        starts, ends = [at - 0.3 for at, _ in known], [at + 0.3 for at, _ in known]
+        axes.hlines([v for _, v in known], starts, ends, colors=sentinel("ink"), label="predicted")
+
+
 def _milliseconds(value: object) -> float | None:
     """Seconds as milliseconds; None for a missing number or a reason why there is none."""
     return float(value) * 1000 if isinstance(value, (int, float)) else None
