@@ -42,7 +42,7 @@ pages = pdf.render(run) if sys.argv[2] == "pdf" else b""
 marks.append(("pdf", time.perf_counter()))
 print(json.dumps({
     "seconds": {name: at - before for (_, before), (name, at) in zip(marks, marks[1:])},
-    "total": marks[-1][1] - marks[0][1],
+    "total": marks[-1][1] - marks[0][1], "cpu": time.process_time(),
     "maxrss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     "samples": len(run.samples), "observations": len(run.observations), "trials": len(run.records),
     "html": len(page), "pdf": len(pages),
