@@ -9,7 +9,7 @@ RUN_OPTIONS ?=
 
 HOST_PACKAGES := python3-venv docker.io iptables bubblewrap mmdebstrap iproute2 util-linux e2fsprogs \
 	libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
-TEST_PACKAGES := chromium chromium-driver poppler-utils runsc crun podman
+TEST_PACKAGES := chromium chromium-driver poppler-utils runsc crun podman fio iperf3 sysbench
 
 .PHONY: help bench test check unit benchmark setup host-packages test-packages services image wheel clean
 

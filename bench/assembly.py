@@ -49,6 +49,7 @@ def assemble(
         baseline=lambda name: loaded[name].baseline,
         lacking=host.why_not,
         only=only,
+        overrides=limits,
     )
     return made, host
 

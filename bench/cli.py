@@ -135,11 +135,12 @@ def run(runs: Path, resume: Path | None, as_json: bool, no_report: bool, **optio
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
-def analyse(run: Path | None, as_json: bool) -> None:
+@click.option("--undecided", is_flag=True, help="Print the ids of cases that another block may decide.")
+def analyse(run: Path | None, as_json: bool, undecided: bool) -> None:
     """Judge the trials of RUN again and print the table.  [default: the newest run]"""
     from bench import conduct
 
-    sys.exit(conduct.analyse(conduct.chosen(run, RUNS), as_json=as_json))
+    sys.exit(conduct.analyse(conduct.chosen(run, RUNS), as_json=as_json, undecided=undecided))
 
 
 @main.command()

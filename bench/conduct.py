@@ -93,16 +93,15 @@ def _decide_more(session: Any, directory: RunDirectory, display: Any) -> None:
 
 
 def _undecided(directory: RunDirectory) -> list[str]:
-    """Ids of cases whose verdict is inconclusive, judged in a process of its own: this one stays light."""
-    argv = [sys.executable, "-m", "bench", "analyse", str(directory.path), "--json"]
+    """Ids of cases that another block may decide, judged in a process of its own: this one stays light."""
+    argv = [sys.executable, "-m", "bench", "analyse", str(directory.path), "--undecided"]
     done = subprocess.run(argv, capture_output=True, timeout=600, check=False)
     if done.returncode not in (0, 1, 3):
         raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}")
     try:
-        findings = msgspec.json.decode(done.stdout, type=list[Finding])
+        return msgspec.json.decode(done.stdout, type=list[str])
     except msgspec.MsgspecError as error:
         raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}") from error
-    return sorted({f.case for f in findings if f.verdict == "inconclusive" and f.case})
 
 
 def _conclude(
@@ -126,7 +125,7 @@ def _conclude(
     return status
 
 
-def analyse(path: Path, *, as_json: bool) -> int:
+def analyse(path: Path, *, as_json: bool, undecided: bool = False) -> int:
     """Judge the run at `path`, store the findings, print them; the exit status as `_status` says."""
     from bench import frames
     from bench.analysis import findings as analysis
@@ -137,7 +136,9 @@ def analyse(path: Path, *, as_json: bool) -> int:
     found = analysis.analyse(loaded)
     conclusion = analysis.conclusion(found)
     directory.write_findings(found, conclusion)
-    if as_json:
+    if undecided:
+        click.echo(msgspec.json.encode(sorted(analysis.inconclusive_cases(found))).decode())
+    elif as_json:
         click.echo(msgspec.json.encode(found).decode())
     elif sys.stdout.isatty():
         from rich.console import Console

@@ -57,6 +57,11 @@ class ContainerSandbox:
     def __post_init__(self) -> None:
         self.peer = self.bridge.peer if self.bridge else None
 
+    @property
+    def device(self) -> str | None:
+        """The trial's disk as "MAJ:MIN", None where the case needs none."""
+        return self.arena.disk.number if self.arena.disk else None
+
     def start(self, argv: Sequence[str], env: Mapping[str, str]) -> ContainerProcess:
         """Create the container, attach to its output, start it, and check every limit.
 
@@ -163,14 +168,13 @@ class ContainerSandbox:
         return self._log.killed_in(self.cgroup.path) if self.cgroup else None
 
     def _read(self) -> dict[str, Reading]:
-        device = self.arena.disk.number if self.arena.disk else None
         readings: dict[str, Reading] = {}
         for limit in sorted(self.controls):
             if limit == "net.egress":
                 none = Reading(None, reason="this case has no network")
                 readings[limit] = self.bridge.rate() if self.bridge else none
             elif self.cgroup:
-                readings[limit] = self.cgroup.effective(limit, device)
+                readings[limit] = self.cgroup.effective(limit, self.device)
         return readings
 
     def effective(self) -> dict[str, Reading]:

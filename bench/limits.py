@@ -157,7 +157,8 @@ def show(name: str, value: Scalar | None) -> str:
         return _scaled(float(value), 1000, ("B/s", "kB/s", "MB/s", "GB/s"))
     if kind == "bytes":
         return _scaled(float(value), 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
-    suffix = {"cores": " cores", "ops/s": " IOPS"}.get(kind, "")
+    cores = " core" if value == 1 else " cores"
+    suffix = {"cores": cores, "ops/s": " IOPS"}.get(kind, "")
     return f"{value:g}{suffix}"
 
 

@@ -172,6 +172,9 @@ class Plan:
     cases: tuple[Case, ...]
     skipped: tuple[Skipped, ...]
     trials: tuple[PlannedTrial, ...]
+    only: str | None = None
+    overrides: tuple[str, ...] = ()
+    """`NAME=VALUE` limits of the command line, so that a report can say how to run the same again."""
 
 
 # --- what the host is --------------------------------------------------------------------------

@@ -138,8 +138,9 @@ def make(
     baseline: Callable[[str], bool],
     lacking: Lacking,
     only: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> Plan:
-    """The plan of a run. `only` keeps the experiments whose name contains it."""
+    """The plan of a run. `only` keeps the experiments whose name contains it; `overrides` are recorded."""
     chosen = [e for e in suite.experiments if not only or only in e.name]
     kept: list[Case] = []
     skipped: list[Skipped] = []
@@ -162,6 +163,8 @@ def make(
         cases=tuple(kept),
         skipped=tuple(skipped),
         trials=(),
+        only=only,
+        overrides=tuple(overrides),
     )
     return replace(plan, trials=tuple(_blocks(plan, [c.id for c in kept], 0, count)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -50,8 +50,11 @@ class FileReader:
     A file that does not exist is simply not read; one whose cgroup went away reads as None.
     """
 
-    def __init__(self, sources: Iterable[tuple[Path, Source]], metrics: Iterable[str]) -> None:
+    def __init__(
+        self, sources: Iterable[tuple[Path, Source]], metrics: Iterable[str], device: str | None = None
+    ) -> None:
         self._metrics = tuple(metrics)
+        self._device = device
         self._parsers = []
         self._fds: list[int] = []
         for path, source in sources:
@@ -63,7 +66,17 @@ class FileReader:
                 self.close()
                 raise HostError(f"cannot open {path}: {error.strerror}", fix="run as root") from error
             self._fds.append(fd)
-            self._parsers.append(source.parse)
+            self._parsers.append(self._of_device(source) if source.controller == "io" else source.parse)
+
+    def _of_device(self, source: Source) -> Callable[[str], Mapping[str, float | None]]:
+        """A parser of that source which sees the lines of the trial's disk alone, where there is one.
+
+        A loop device and the disk below it both count the same bytes.
+        """
+        if self._device is None:
+            return source.parse
+        prefix = f"{self._device} "
+        return lambda text: source.parse("".join(x for x in text.splitlines(True) if x.startswith(prefix)))
 
     def read(self) -> Raw:
         """The text of every file, in order."""
@@ -143,5 +156,5 @@ class Collector:
         if sandbox is None or sandbox.cgroup is None:
             return None
         v1 = counters.V1_SWAPLESS if swapless(sandbox.cgroup) else counters.V1
-        reader = FileReader(sources(sandbox.cgroup, v1), METRICS)
+        reader = FileReader(sources(sandbox.cgroup, v1), METRICS, getattr(sandbox, "device", None))
         return reader if len(reader) else None

@@ -75,9 +75,10 @@ class NativeProcess:
         """User and system seconds and maxrss in bytes, once it ended.
 
         `maxrss` can be that of the harness, of which the child is a fork: execve(2) keeps the
-        high-water mark. Only what exceeds `Parked.floor` is the workload's own.
+        high-water mark. Only what exceeds `Parked.floor` is the workload's own. None behind a wrapper
+        that leaves its child to another reaper: wait4(2) then knows of the wrapper alone.
         """
-        return self._rusage
+        return None if self.wrapped else self._rusage
 
     def kill(self) -> None:
         """SIGKILL to its process group unless it was already reaped."""

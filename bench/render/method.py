@@ -60,8 +60,9 @@ def command(run: Run) -> str:
     plan = run.plan
     words = ["bench", "run", "--suite", plan.suite.name, "--runtimes", ",".join(plan.runtimes)]
     words += ["--seed", str(plan.seed), "--blocks", str(plan.blocks), *(["--quick"] if plan.quick else [])]
-    if len(plan.suite.experiments) == 1:
-        words += ["--only", plan.suite.experiments[0].name]
+    words += ["--only", plan.only] if plan.only else []
+    for override in plan.overrides:
+        words += ["--limit", override]
     return shlex.join(words)
 
 

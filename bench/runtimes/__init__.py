@@ -54,6 +54,10 @@ class Sandbox(Protocol):
     peer: str | None
     """Address and port of the trial's iperf3 server as seen from inside ("10.0.0.1:5201")."""
 
+    @property
+    def device(self) -> str | None:
+        """The trial's disk as "MAJ:MIN", where the case has one: IO counters are read of it alone."""
+
     def start(self, argv: Sequence[str], env: Mapping[str, str]) -> Process:
         """Start `argv` inside. Everything that can be prepared was prepared by `open`."""
 

@@ -76,7 +76,7 @@ def test_a_value_that_held_in_some_trials_only_did_not_hold() -> None:
     assert "1 of 3 readings" in found[1]
     _, reading = held("cpu", {"a": {"cpu": 0.5}}, trials("cpu", Reading(0.5, OWN), Reading(1.0, OWN)))
     assert reading.value is None
-    assert "trials disagree: 0.5 cores, 1 cores" in reading.reason
+    assert "trials disagree: 0.5 cores, 1 core" in reading.reason
 
 
 def test_cpu_sets_are_compared_as_sets() -> None:
