@@ -23,6 +23,7 @@ from bench.model import (
     Exit,
     Observation,
     PlannedTrial,
+    Reading,
     Sample,
     Scalar,
     Tenant,
@@ -232,7 +233,7 @@ class Engine:
         self,
         one: _Live,
         origin: float,
-        effective: Mapping[str, object],
+        effective: Mapping[str, Reading],
         facts: Mapping[str, Scalar | None],
         output: Callable[[str, str], Path],
     ) -> TenantRecord:
@@ -243,7 +244,7 @@ class Engine:
         assert one.exit is not None
         return TenantRecord(
             name=one.tenant.name,
-            effective=effective,  # type: ignore[arg-type]
+            effective=effective,
             exit=one.exit,
             started=one.started - origin,
             ended=one.ended - origin,
@@ -253,6 +254,15 @@ class Engine:
             facts=facts,
             garbage=garbage,
         )
+
+
+def broken(planned: PlannedTrial, case: Case, image: str, reason: str) -> TrialRecord:
+    """The record of a trial whose surroundings could not even be made."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return TrialRecord(
+        planned.index, planned.block, case.id, case.experiment, case.runtime, "broken", reason, image, now,
+        0.0, 0.0, (), dict(case.params),
+    )  # fmt: skip
 
 
 def parse_output(chunks: Sequence[tuple[float, bytes]], origin: float) -> tuple[tuple[Observation, ...], int]:

@@ -93,6 +93,11 @@ class Host:
             result.append(Missing("disk", "a loop device of our own needs root", "run it with sudo"))
         if "disk" in case.needs and self.root and not Path("/dev/loop-control").exists():
             result.append(Missing("disk", "the kernel has no loop devices here", "modprobe loop"))
+        scheduler = str(case.params.get("scheduler", "none"))
+        offered = _schedulers()
+        if "disk" in case.needs and self.root and offered and scheduler not in offered:
+            cause = f"loop devices here offer {', '.join(sorted(offered))}, not {scheduler}"
+            result.append(Missing("scheduler", cause, f"modprobe {scheduler}"))
         if "swap" in case.needs and not self.root:
             result.append(Missing("swap", "a swap file of our own needs root", "run it with sudo"))
         if "peer" in case.needs and not self.root and "net.egress" in case.tenants[0].limits:
@@ -110,6 +115,13 @@ class Host:
                     where = "the sandbox image" if tree != Path("/") else "this host"
                     result.append(Missing(program, f"{where} has no {program}", f"apt-get install {program}"))
         return result
+
+
+def _schedulers(root: Path = Path("/")) -> set[str]:
+    """IO schedulers that loop devices offer; empty where no loop device exists yet to ask."""
+    for file in (root / "sys/block").glob("loop*/queue/scheduler"):
+        return set(file.read_text().replace("[", "").replace("]", "").split())
+    return set()
 
 
 def _not_testable(case: Case, missing: Missing) -> Skipped:

@@ -15,13 +15,13 @@ from typing import Any
 
 from bench import workload as workloads
 from bench.collectors import Collector
-from bench.engine import Engine, Interrupted
-from bench.errors import BenchError, SandboxError
+from bench.engine import Engine, Interrupted, broken
+from bench.errors import BenchError
 from bench.host import blockdev, cgroups, mounts
 from bench.host.cgroups import Cgroups
 from bench.image import Image
 from bench.ledger import Ledger, state_dir
-from bench.model import Case, Plan, PlannedTrial, TrialRecord
+from bench.model import Case, Plan, PlannedTrial, Sample, TrialRecord
 from bench.runtimes import Arena, Runtime
 from bench.store import RunDirectory
 
@@ -144,10 +144,16 @@ class Session:
             try:
                 arena = self._arena(planned, case, stack)
             except (BenchError, OSError) as error:
-                raise SandboxError(f"cannot prepare trial {planned.index} of {case.id}: {error}") from error
-            record, samples = self._engine.trial(
-                planned, case, arena, lambda tenant, stream: self.run.output(planned.index, tenant, stream)
-            )
+                digest = self.image.digest if self.image else "host"
+                record = broken(planned, case, digest, f"it could not be prepared: {error}")
+                samples: list[Sample] = []
+            else:
+                record, samples = self._engine.trial(
+                    planned,
+                    case,
+                    arena,
+                    lambda tenant, stream: self.run.output(planned.index, tenant, stream),
+                )
         self.run.write_trial(record, samples)
         return record
 
