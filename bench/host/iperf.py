@@ -93,13 +93,33 @@ def _await_listening(process: subprocess.Popen[bytes], port: int, errors: IO[byt
 
 
 def listening(pid: int, port: int, root: Path = Path("/")) -> bool:
-    """Whether a TCP socket listens on `port` in the network namespace of `pid`, from /proc/PID/net/tcp."""
+    """Whether process `pid` itself has a TCP socket that listens on `port`.
+
+    /proc/PID/net/tcp shows every socket of the network namespace, another program's as well; only an
+    inode among the process's own descriptors is its own.
+    """
+    own = _sockets(root / f"proc/{pid}/fd")
     for table in ("tcp", "tcp6"):
         try:
             lines = (root / f"proc/{pid}/net/{table}").read_text().splitlines()[1:]
         except OSError:
             continue  # the process has ended, or this kernel has no IPv6
         for fields in (line.split() for line in lines):
-            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+            port_matches = int(fields[1].rpartition(":")[2], 16) == port
+            if fields[3] == _LISTEN and port_matches and fields[9] in own:
                 return True
     return False
+
+
+def _sockets(descriptors: Path) -> set[str]:
+    """Inodes of the sockets a process has open; empty once it has ended."""
+    found = set()
+    try:
+        for link in descriptors.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed between listing and reading
+                target = str(link.readlink())
+                if target.startswith("socket:["):
+                    found.add(target[8:-1])
+    except OSError:
+        return set()
+    return found

@@ -83,8 +83,10 @@ def count(runs: Path, runtime: str) -> int:
 
 def test_the_run_goes_on_without_the_engine_and_says_so(tmp_path, daemon, no_trace):
     process = subprocess.Popen(
-        [*COMMAND, "run", "--runs", str(tmp_path), "--seed", "3", "--blocks", "6", "-k", "cpuset"]
-        + ["--runtimes", "process,docker", "--no-report", "--quick"],
+        [
+            *COMMAND, "run", "--runs", str(tmp_path), "--seed", "3", "--blocks", "6", "-k", "cpuset",
+            "--runtimes", "process,docker", "--no-report", "--quick",
+        ],
         env=daemon.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120

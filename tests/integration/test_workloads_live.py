@@ -70,7 +70,7 @@ class Place:
         observations = [workload.parse_line(line) for line in output.splitlines()]
         assert None not in observations, output
         assert process.returncode in (0, -signal.SIGKILL), errors.decode()
-        units = {"event.start": "1", "event.end": "1"}
+        units = {"event.ready": "1", "event.start": "1", "event.end": "1"}
         units |= {metric.name: metric.unit for metric in workload.find(name).metrics}
         assert {seen.metric: seen.unit for seen in observations}.items() <= units.items()
         return process.returncode, observations
@@ -181,7 +181,7 @@ def test_iperf3_reports_what_arrived_and_waits_for_a_late_server(place):
     assert client.returncode == 0, errors.decode()
     seen = [workload.parse_line(line) for line in output.splitlines()]
     assert last(seen, "net.rate") > 0
-    assert [o.metric for o in seen[:2]] == ["event.start", "event.end"]
+    assert [o.metric for o in seen[:3]] == ["event.ready", "event.start", "event.end"]
 
 
 def test_a_tenant_sees_its_own_limits_where_cgroups_are_in_view(place):

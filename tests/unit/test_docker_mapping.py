@@ -283,12 +283,18 @@ def test_an_oom_kill_is_told_from_the_log_written_since(tmp_path):
     assert OomWatch(tmp_path / "absent").killed_in("a") is None
 
 
-def test_a_listening_port_is_found_in_the_namespace_of_its_process(tmp_path):
+def test_only_a_socket_of_the_process_itself_counts_as_listening(tmp_path):
     (tmp_path / "proc/7/net").mkdir(parents=True)
+    (tmp_path / "proc/7/fd").mkdir()
+    for number, inode in enumerate((901, 902)):
+        (tmp_path / f"proc/7/fd/{number}").symlink_to(f"socket:[{inode}]")
     (tmp_path / "proc/7/net/tcp").write_text(
-        "  sl  local_address rem_address   st\n   0: 0100007F:1451 00000000:0000 0A x\n"
-        "   1: 0100007F:1452 0100007F:1451 01 x\n"
+        "  sl  local_address rem_address   st\n"
+        "   0: 0100007F:1451 00000000:0000 0A 0:0 00:0 0 0 0 901 1\n"
+        "   1: 0100007F:1452 0100007F:1451 01 0:0 00:0 0 0 0 902 1\n"
+        "   2: 0100007F:1453 00000000:0000 0A 0:0 00:0 0 0 0 555 1\n"
     )
+    assert not iperf.listening(7, 0x1453, tmp_path), "another program of the namespace listens there"
     assert iperf.listening(7, 0x1451, tmp_path)
     assert not iperf.listening(7, 0x1452, tmp_path)
     assert not iperf.listening(8, 0x1451, tmp_path)
