@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -30,6 +31,10 @@ class _Main(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("bench: interrupted", err=True)
             sys.exit(130)
+        except BrokenPipeError:
+            # The reader of our output left, as `| head` does.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
         except Exception:
             # An exit status of 1 means a limit did not hold; a fault of this program must not look like it.
             traceback.print_exc()
@@ -81,7 +86,7 @@ def _with_suite_options(command: Any) -> Any:
 @click.option("--start", is_flag=True, help="Start a Docker daemon by hand where no init system does.")
 def doctor(as_json: bool, start: bool) -> None:
     """Say what can be measured here and what cannot, each with its cause and fix."""
-    from bench import doctor as examination
+    from bench.commands import doctor as examination
 
     if start:
         examination.start_daemons()
@@ -92,7 +97,7 @@ def doctor(as_json: bool, start: bool) -> None:
 @click.argument("what", type=click.Choice(KINDS), required=False)
 def list_(what: str | None) -> None:
     """List suites, runtimes, workloads, collectors, limits or runs."""
-    from bench import listing
+    from bench.commands import listing
 
     for line in listing.lines(what, RUNS):
         click.echo(line)
@@ -103,7 +108,7 @@ def list_(what: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(as_json: bool, **options: Any) -> None:
     """Print the trials of a run and the time they will take; nothing is run."""
-    from bench import assembly, listing
+    from bench.commands import assembly, listing
 
     made, _ = assembly.assemble(**options)
     click.echo(listing.plan_json(made) if as_json else "\n".join(listing.plan_lines(made)))
@@ -127,7 +132,7 @@ def run(runs: Path, resume: Path | None, as_json: bool, no_report: bool, **optio
     Exit status: 0 all held, 1 a limit failed or was not enforced, 2 wrong usage, 3 no limit
     could be judged here, 4 a trial broke, 130 interrupted (after cleaning up).
     """
-    from bench import conduct
+    from bench.commands import conduct
 
     sys.exit(conduct.run(runs, resume, as_json=as_json, report=not no_report, options=options))
 
@@ -138,7 +143,7 @@ def run(runs: Path, resume: Path | None, as_json: bool, no_report: bool, **optio
 @click.option("--undecided", is_flag=True, help="Print the ids of cases that another block may decide.")
 def analyse(run: Path | None, as_json: bool, undecided: bool) -> None:
     """Judge the trials of RUN again and print the table.  [default: the newest run]"""
-    from bench import conduct
+    from bench.commands import conduct
 
     sys.exit(conduct.analyse(conduct.chosen(run, RUNS), as_json=as_json, undecided=undecided))
 
@@ -150,7 +155,7 @@ def analyse(run: Path | None, as_json: bool, undecided: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Another directory for the files.")
 def report(run: Path | None, html: bool, pdf: bool, output: Path | None) -> None:
     """Write the HTML and PDF report of RUN.  [default: the newest run]"""
-    from bench import conduct
+    from bench.commands import conduct
 
     for file in conduct.write_report(conduct.chosen(run, RUNS), html=html, pdf=pdf, output=output):
         click.echo(file)
@@ -161,7 +166,7 @@ def report(run: Path | None, html: bool, pdf: bool, output: Path | None) -> None
 @click.option("--services", is_flag=True, help="Also stop a Docker daemon that this program started.")
 def clean(dry_run: bool, services: bool) -> None:
     """Remove what a killed run left behind: cgroups, mounts, containers, links, loop devices."""
-    from bench import cleaning
+    from bench.commands import cleaning
 
     sys.exit(cleaning.clean(dry_run=dry_run, services=services))
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
-from bench import sandboxes
 from bench.host import cgroups
 from bench.model import Missing, Tenant
 from bench.runtimes import Arena, Sandbox
+from bench.sandboxes import native
 
 
 class Runtime:
@@ -19,7 +19,7 @@ class Runtime:
     title: ClassVar[str] = "cgroup limits"
     baseline: ClassVar[bool] = False
     needs_image: ClassVar[bool] = False
-    controls: ClassVar[frozenset[str]] = sandboxes.CGROUP_CONTROLS
+    controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
@@ -35,4 +35,4 @@ class Runtime:
 
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
         """A parked process in a cgroup with the tenant's limits already in force."""
-        return sandboxes.native(tenant, arena, self.controls)
+        return native.native(tenant, arena, self.controls)

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench import containers
-from bench.container import ContainerSandbox
 from bench.errors import LimitNotSetError, SandboxError
 from bench.host import cgroups, engines
 from bench.model import Missing, Tenant
-from bench.sandboxes import tenant_scratch
+from bench.sandboxes import container_config
+from bench.sandboxes.container import ContainerSandbox
+from bench.sandboxes.native import tenant_scratch
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -30,7 +30,7 @@ class Runtime:
     name: ClassVar[str] = "docker"
     title: ClassVar[str] = "Docker container"
     baseline: ClassVar[bool] = False
-    controls: ClassVar[frozenset[str]] = containers.CONTROLS
+    controls: ClassVar[frozenset[str]] = container_config.CONTROLS
     needs_image: ClassVar[bool] = True
     engine: ClassVar[engines.Kind] = "docker"
 
@@ -94,7 +94,7 @@ class Runtime:
             stack.callback(client.close)
             image = engines.ensure_image(client, arena.image)
             scratch = stack.enter_context(tenant_scratch(tenant, arena))
-            name = containers.container_name(arena.run, arena.trial, tenant.name)
+            name = container_config.container_name(arena.run, arena.trial, tenant.name)
             network, peer = "none", None
             if "peer" in arena.needs:
                 network = name
@@ -127,7 +127,7 @@ class Runtime:
         rescaled = bool(
             unified and arena.guard and not (unified.mount / arena.guard.path / "io.bfq.weight").exists()
         )
-        limits = containers.host_config(
+        limits = container_config.host_config(
             tenant.limits, arena.disk.device if arena.disk else None,
             version=found.version("cpu") or 1, rescaled=rescaled and found.version("io") == 2,
         )  # fmt: skip
@@ -140,7 +140,7 @@ class Runtime:
         return {}
 
     def _parent(self, guard: str, driver: str) -> str:
-        return containers.cgroup_parent(guard, driver)
+        return container_config.cgroup_parent(guard, driver)
 
     @contextlib.contextmanager
     def _network(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
@@ -158,7 +158,7 @@ class Runtime:
                     check_duplicate=True,
                 )
                 network.reload()
-            bridge, address, prefix = containers.peer_place(network.attrs)
+            bridge, address, prefix = container_config.peer_place(network.attrs)
             with open_bridge_peer(arena, bridge, address, prefix) as peer:
                 yield peer
         finally:

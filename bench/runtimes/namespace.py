@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench import sandboxes
 from bench.errors import SandboxError
 from bench.host import cgroups, launch
 from bench.model import Missing, Scalar, Tenant
 from bench.runtimes import Arena, Sandbox
+from bench.sandboxes import native
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
@@ -43,7 +43,7 @@ class Runtime:
     title: ClassVar[str] = "namespaces (bubblewrap)"
     baseline: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
-    controls: ClassVar[frozenset[str]] = sandboxes.CGROUP_CONTROLS | {"net.egress"}
+    controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS | {"net.egress"}
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
@@ -67,10 +67,10 @@ class Runtime:
     @contextlib.contextmanager
     def _opened(self, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
         with ExitStack() as stack:
-            group = stack.enter_context(sandboxes.tenant_group(tenant, arena))
+            group = stack.enter_context(native.tenant_group(tenant, arena))
             device = arena.disk.number if arena.disk else None
-            sandboxes.limit(group, tenant, self.controls, device)
-            scratch = stack.enter_context(sandboxes.tenant_scratch(tenant, arena))
+            native.limit(group, tenant, self.controls, device)
+            scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
             pair = stack.enter_context(_network(tenant, arena))
             info, writer = os.pipe()
             stack.callback(os.close, info)
@@ -84,7 +84,7 @@ class Runtime:
             stack.callback(parked.close)
             record = Record(info, netns)
             prefix = command(arena, group, scratch, tenant.name, own_network=pair is None)
-            sandbox = sandboxes.NativeSandbox(
+            sandbox = native.NativeSandbox(
                 parked,
                 group,
                 "/workloads",

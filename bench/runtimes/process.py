@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
-from bench import sandboxes
 from bench.model import Missing, Tenant
 from bench.runtimes import Arena, Sandbox
+from bench.sandboxes import native
 
 
 class Runtime:
@@ -33,4 +33,4 @@ class Runtime:
 
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
         """A parked process below the trial's guard; the tenant's limits are not applied."""
-        return sandboxes.native(tenant, arena, self.controls)
+        return native.native(tenant, arena, self.controls)

@@ -48,7 +48,7 @@ def test_help_needs_no_heavy_library():
 
 def test_the_run_stage_needs_no_analysis_library():
     program = (
-        "import sys\nimport bench.session, bench.engine, bench.assembly, bench.runtimes\n"
+        "import sys\nimport bench.session, bench.engine, bench.commands.assembly, bench.runtimes\n"
         "for n in bench.runtimes.names(): bench.runtimes.load(n)\n"
         "heavy = {'pandas', 'scipy', 'matplotlib', 'weasyprint'}\n"
         "print(sorted(heavy & set(sys.modules)))"
@@ -101,7 +101,7 @@ def test_doctor_answers_in_words_and_json():
 
 
 def test_a_fault_of_the_program_is_never_taken_for_a_verdict(monkeypatch):
-    from bench import listing
+    from bench.commands import listing
 
     monkeypatch.setattr(listing, "lines", lambda *_: 1 / 0)
     done = bench("list")

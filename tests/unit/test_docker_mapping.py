@@ -9,21 +9,21 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import container_process, containers
 from bench.collectors.docker import parse
-from bench.container_process import ContainerProcess
 from bench.errors import BenchError, HostError, LimitNotSetError, SandboxError
 from bench.host import engines, iperf, network, services, shaping
 from bench.host.attach import Demultiplexer, Pump
 from bench.host.kernellog import OomWatch
 from bench.ledger import process_start
 from bench.model import Exit
+from bench.sandboxes import container_config, container_process
+from bench.sandboxes.container_process import ContainerProcess
 
 MIB = 1 << 20
 
 
 def test_every_limit_but_the_network_one_becomes_an_engine_option():
-    config = containers.host_config(
+    config = container_config.host_config(
         {
             "cpu": 0.5, "cpu.weight": 300, "cpuset": "0-1", "memory": 64 * MIB, "swap": 16 * MIB, "pids": 32,
             "io.read": 1e6, "io.write": 2e6, "io.read_iops": 100, "io.write_iops": 200, "io.weight": 500,
@@ -43,39 +43,39 @@ def test_every_limit_but_the_network_one_becomes_an_engine_option():
 
 
 def test_no_limits_ask_the_engine_for_nothing():
-    assert containers.host_config({}, None) == {}
+    assert container_config.host_config({}, None) == {}
 
 
 def test_memory_alone_leaves_swap_to_the_engines_default():
-    assert containers.host_config({"memory": MIB}, None) == {"mem_limit": MIB}
+    assert container_config.host_config({"memory": MIB}, None) == {"mem_limit": MIB}
 
 
 def test_no_swap_at_all_is_a_limit_and_not_a_missing_one():
-    assert containers.host_config({"memory": MIB, "swap": 0}, None)["memswap_limit"] == MIB
+    assert container_config.host_config({"memory": MIB, "swap": 0}, None)["memswap_limit"] == MIB
 
 
 @pytest.mark.parametrize("limits", [{"swap": MIB}, {"io.read": 1e6}, {"memory.high": MIB}])
 def test_what_an_engine_cannot_be_asked_is_refused_with_a_fix(limits):
     with pytest.raises(LimitNotSetError) as raised:
-        containers.host_config(limits, None)
+        container_config.host_config(limits, None)
     assert raised.value.fix
 
 
 @given(st.integers(1, 10000))
 def test_on_v2_both_known_conversions_give_the_weight_back(weight):
-    linear, logarithmic = containers.cpu_shares(weight, 2)
+    linear, logarithmic = container_config.cpu_shares(weight, 2)
     assert 1 + (linear - 2) * 9999 // 262142 == weight
     level = math.log2(logarithmic)
     assert math.ceil(10 ** ((level * level + 125 * level) / 612 - 7 / 34)) == weight
 
 
 def test_default_shares_and_default_weight_mean_the_same_on_v1():
-    assert containers.cpu_shares(100, 1) == [1024]
+    assert container_config.cpu_shares(100, 1) == [1024]
 
 
 @given(st.integers(1, 10000), st.booleans())
 def test_an_io_weight_stays_in_the_engines_range(weight, rescaled):
-    assert 10 <= containers.blkio_weight(weight, rescaled=rescaled) <= 1000
+    assert 10 <= container_config.blkio_weight(weight, rescaled=rescaled) <= 1000
 
 
 @pytest.mark.parametrize(
@@ -96,22 +96,22 @@ def test_an_io_weight_stays_in_the_engines_range(weight, rescaled):
     ],
 )
 def test_an_engines_state_becomes_an_exit(state, expected):
-    assert containers.exit_of(state) == expected
+    assert container_config.exit_of(state) == expected
 
 
 def test_the_cgroup_parent_is_a_path_or_for_systemd_the_slice_alone():
     path = "isobench.slice/isobench-r.slice/isobench-r-1.slice"
-    assert containers.cgroup_parent(path, "cgroupfs") == f"/{path}"
-    assert containers.cgroup_parent(path, "systemd") == "isobench-r-1.slice"
+    assert container_config.cgroup_parent(path, "cgroupfs") == f"/{path}"
+    assert container_config.cgroup_parent(path, "systemd") == "isobench-r-1.slice"
 
 
 def test_a_container_name_has_only_letters_an_engine_accepts():
-    assert containers.container_name("2026 run", 3, "a/b") == "isobench-2026_run-3-a_b"
+    assert container_config.container_name("2026 run", 3, "a/b") == "isobench-2026_run-3-a_b"
 
 
 def test_the_peer_takes_the_last_address_of_the_engines_subnet():
     found = {"Id": "0123456789abcdef", "IPAM": {"Config": [{"Subnet": "172.20.0.0/16"}]}, "Options": {}}
-    assert containers.peer_place(found) == ("br-0123456789ab", "172.20.255.254", 16)
+    assert container_config.peer_place(found) == ("br-0123456789ab", "172.20.255.254", 16)
 
 
 def frame(stream, payload):

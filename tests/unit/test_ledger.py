@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import cleaning, ledger
+from bench import ledger
+from bench.commands import cleaning
 from bench.ledger import ORDER, UNDO, Ledger
 
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench import containers
-from bench.container_process import ContainerProcess
 from bench.errors import BenchError, LimitNotSetError, SandboxError
 from bench.host import cgroups, engines
 from bench.host.attach import Pump
@@ -18,6 +16,8 @@ from bench.host.cgroups.values import agrees
 from bench.host.kernellog import OomWatch
 from bench.ledger import process_start
 from bench.model import Reading, Scalar, Tenant
+from bench.sandboxes import container_config
+from bench.sandboxes.container_process import ContainerProcess
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -124,7 +124,7 @@ class ContainerSandbox:
         self.process = ContainerProcess(
             pump, self._state, pid, process_start(pid) if pid else None, self._oom_killed
         )
-        self._facts.update(containers.asked(found["HostConfig"]))
+        self._facts.update(container_config.asked(found["HostConfig"]))
         self._facts.update(
             {"container": self.container_id, "image.id": found.get("Image"), "pid": pid or None}
         )
@@ -157,7 +157,7 @@ class ContainerSandbox:
         """The weight after the other known conversion of `cpu-shares` was tried; None where there is none."""
         group = self.cgroup
         version = cgroups.detect().version("cpu") or 1
-        for shares in containers.cpu_shares(weight, version)[1:]:
+        for shares in container_config.cpu_shares(weight, version)[1:]:
             with engines.speaking(f"setting cpu-shares of {self.name}"):
                 self.client.api.update_container(self.container_id, cpu_shares=shares)
             self._kept["cpu.weight"] = group.effective("cpu.weight") if group else _GONE

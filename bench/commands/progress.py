@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from bench import plan as planning
-from bench.listing import duration
+from bench.commands.listing import duration
 from bench.model import Case, Plan, PlannedTrial, TrialRecord
 from bench.session import Progress
 from bench.store import RunDirectory

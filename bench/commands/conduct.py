@@ -11,8 +11,9 @@ from typing import Any
 import click
 import msgspec
 
-from bench import assembly, store
 from bench import plan as planning
+from bench import store
+from bench.commands import assembly
 from bench.errors import BenchError, NothingToRunError
 from bench.feasible import Host
 from bench.model import Finding
@@ -33,26 +34,26 @@ def run(runs: Path, resume: Path | None, *, as_json: bool, report: bool, options
     from bench.ledger import state_dir
     from bench.session import exclusive
 
+    if resume:
+        directory = store.open_run(resume)
+        host = assembly.host_for(directory.info.plan.runtimes)
+        assembly.check_same_image(directory, host)
+    else:
+        plan, host = assembly.assemble(**options)
+        if not plan.cases:
+            causes = sorted({f"{s.case.runtime}: {s.cause}" for s in plan.skipped})
+            raise NothingToRunError("nothing can run here: " + "; ".join(causes), fix="bench doctor")
     with exclusive(state_dir() / "lock"):
-        if resume:
-            directory = store.open_run(resume)
-            names = directory.info.plan.runtimes
-            host = assembly.host_for(names)
-            assembly.check_same_image(directory, host)
-        else:
-            plan, host = assembly.assemble(**options)
-            if not plan.cases:
-                causes = sorted({f"{s.case.runtime}: {s.cause}" for s in plan.skipped})
-                raise NothingToRunError("nothing can run here: " + "; ".join(causes), fix="bench doctor")
+        if not resume:
             directory = store.create(runs, plan, facts.read())
         return _conduct(directory, host, as_json=as_json, report=report)
 
 
 def _conduct(directory: RunDirectory, host: Host, *, as_json: bool, report: bool) -> int:
     from bench import collectors as registry
+    from bench.commands.progress import Display
     from bench.engine import Interrupted
     from bench.feasible import collectors_here
-    from bench.progress import Display
     from bench.session import Session
 
     began = time.monotonic()

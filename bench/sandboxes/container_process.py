@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import containers
 from bench.errors import SandboxError
 from bench.host.attach import Pump
 from bench.ledger import process_start
 from bench.model import Exit, Rusage
+from bench.sandboxes import container_config
 
 ASK_EVERY = 0.05
 """Seconds between questions to the engine once the container seems to have ended."""
@@ -75,7 +75,7 @@ class ContainerProcess:
         self._silent = None
         if not state:
             return Exit("lost", detail="the container was removed by somebody else")
-        ended = containers.exit_of(state)
+        ended = container_config.exit_of(state)
         if ended and ended.reason == "signalled" and ended.signal == signal.SIGKILL and self.oom_killed():
             return Exit("oom", signal=signal.SIGKILL, detail="says the kernel's log, not the engine")
         return ended

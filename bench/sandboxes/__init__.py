@@ -1,0 +1,1 @@
+"""What runtimes share: sandboxes of native processes and of containers."""
