@@ -1,26 +1,29 @@
-"""The whole run in two sentences, and the cases that more trials may decide."""
+"""The whole run in a few sentences, and the cases that more trials may decide."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from bench.model import Finding
 
 
-def conclusion(findings: Sequence[Finding]) -> str:
-    """How many limits were judged, what each runtime held and what not, and what could not be tested."""
+def conclusion(findings: Sequence[Finding], titles: Mapping[str, str] | None = None) -> str:
+    """How many limits held in each runtime, which did not, and how many could not be judged.
+
+    `titles` are the experiments' titles by name. The reasons are in the findings; this is for ten seconds.
+    """
     judged = [f for f in findings if not f.control and f.verdict is not None]
     tested = [f for f in judged if f.verdict in ("pass", "fail", "not enforced", "inconclusive")]
     if not judged:
         return "Nothing was judged: the run has no finished case with a limit."
-    first = _held(tested) if tested else "No limit could be put to the test here"
-    second = [
-        _group(judged, "not testable", "not testable here"),
-        _group(judged, "not offered", "not offered"),
+    sentences = [
+        _held(tested) if tested else "No limit could be put to the test here",
+        _broken([f for f in tested if f.verdict in ("fail", "not enforced")], titles or {}),
+        _open(judged),
+        _control(findings, titles or {}),
     ]
-    second += [_group(judged, "inconclusive", "undecided"), _control(findings)]
-    rest = "; ".join(filter(None, second))
-    return f"{first}." + (f" {rest[0].upper()}{rest[1:]}." if rest else "")
+    return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
 def inconclusive_cases(findings: Sequence[Finding]) -> set[str]:
@@ -39,55 +42,48 @@ def _settled(finding: Finding) -> bool:
 
 
 def _held(tested: Sequence[Finding]) -> str:
-    runtimes = list(dict.fromkeys(f.runtime for f in tested))
+    held = sum(f.verdict == "pass" for f in tested)
     counts = []
-    for runtime in runtimes:
+    for runtime in dict.fromkeys(f.runtime for f in tested):
         own = [f for f in tested if f.runtime == runtime]
-        counts.append(f"{runtime} held {sum(f.verdict == 'pass' for f in own)} of {len(own)}")
-    text = f"{len(tested)} limits were put to the test: {_listed(counts)}"
-    broken = [f for f in tested if f.verdict in ("fail", "not enforced")]
-    if not broken:
-        return f"{text}; none was broken"
-    return f"{text}; not held: {_by_row(broken)}"
+        counts.append(f"{runtime} {sum(f.verdict == 'pass' for f in own)} of {len(own)}")
+    every = "All" if held == len(tested) else f"{held} of"
+    return f"{every} {len(tested)} limits tested held: {', '.join(counts)}"
 
 
-def _by_row(findings: Sequence[Finding]) -> str:
-    rows: dict[str, list[Finding]] = {}
-    for f in findings:
-        rows.setdefault(f"{f.experiment} {f.label}", []).append(f)
-    return ", ".join(f"{row} ({_verdicts(found)})" for row, found in rows.items())
+def _broken(broken: Sequence[Finding], titles: Mapping[str, str]) -> str:
+    """ "cgroup and docker did not hold IO weight with bfq; …""""
+    by_runtime: dict[str, list[str]] = {}
+    for f in broken:
+        by_runtime.setdefault(f.runtime, []).append(titles.get(f.experiment, f.experiment))
+    by_names: dict[str, list[str]] = {}
+    for runtime, names in by_runtime.items():
+        by_names.setdefault(_listed(_few(names)), []).append(runtime)
+    return "; ".join(f"{_listed(runtimes)} did not hold {names}" for names, runtimes in by_names.items())
 
 
-def _verdicts(findings: Sequence[Finding]) -> str:
-    by_verdict: dict[str, list[str]] = {}
-    for f in findings:
-        by_verdict.setdefault(str(f.verdict), []).append(f.runtime)
-    return "; ".join(f"{verdict} by {_listed(names)}" for verdict, names in by_verdict.items())
+def _few(names: Sequence[str], most: int = 4) -> list[str]:
+    different = list(dict.fromkeys(names))
+    more = len(different) - most
+    return different if more <= 0 else [*different[:most], f"{more} more"]
 
 
-def _group(judged: Sequence[Finding], verdict: str, words: str) -> str:
-    """ "not testable here: memory-high 128 MiB (memory.high exists only in cgroup v2)", by cause."""
-    causes: dict[str, list[str]] = {}
-    for f in judged:
-        if f.verdict == verdict:
-            causes.setdefault(f.reason.rpartition("; ")[2], []).append(f.experiment)
-    if not causes:
-        return ""
-    if verdict == "inconclusive":
-        return f"{words}: {_listed(list(dict.fromkeys(e for names in causes.values() for e in names)))}"
-    parts = [f"{_listed(list(dict.fromkeys(names)))} ({cause})" for cause, names in causes.items()]
-    shown, more = parts[:4], len(parts) - 4
-    return f"{words}: {', '.join(shown)}" + (f" and {more} more" if more > 0 else "")
+def _open(judged: Sequence[Finding]) -> str:
+    """How many cells are undecided, not testable or not offered here."""
+    counts = Counter(str(f.verdict) for f in judged)
+    words = {"inconclusive": "undecided", "not testable": "not testable here", "not offered": "not offered"}
+    parts = [f"{counts[verdict]} {said}" for verdict, said in words.items() if counts[verdict]]
+    return f"{parts[0][0].upper()}{parts[0][1:]}{''.join(f', {p}' for p in parts[1:])}" if parts else ""
 
 
-def _control(findings: Sequence[Finding]) -> str:
+def _control(findings: Sequence[Finding], titles: Mapping[str, str]) -> str:
     controls = [f for f in findings if f.control and f.verdict is not None]
     names = _listed(list(dict.fromkeys(f.runtime for f in controls)))
-    odd = [f for f in controls if f.verdict == "fail"]
+    odd = [titles.get(f.experiment, f.experiment) for f in controls if f.verdict == "fail"]
     if odd:
-        return f"the control {names} did not come out as expected in {_by_row(odd)}"
+        return f"The control {names} did not come out as expected in {_listed(_few(odd))}"
     if any(f.verdict == "not enforced" for f in controls):
-        return f"the control {names} was unlimited, as it must be"
+        return f"The unlimited control, {names}, broke the limits, as it must"
     return ""
 
 

@@ -135,7 +135,7 @@ def analyse(path: Path, *, as_json: bool, undecided: bool = False) -> int:
     directory = store.open_run(path)
     loaded = frames.load(path)
     found = analysis.analyse(loaded)
-    conclusion = analysis.conclusion(found)
+    conclusion = analysis.conclusion(found, {e.name: e.title for e in loaded.plan.suite.experiments})
     directory.write_findings(found, conclusion)
     if undecided:
         click.echo(msgspec.json.encode(sorted(analysis.inconclusive_cases(found))).decode())
