@@ -52,7 +52,7 @@ def _held(tested: Sequence[Finding]) -> str:
 
 
 def _broken(broken: Sequence[Finding], titles: Mapping[str, str]) -> str:
-    """ "cgroup and docker did not hold IO weight with bfq; …""""
+    """What was not held, by runtimes: "cgroup and docker did not hold IO weight with bfq; …"."""
     by_runtime: dict[str, list[str]] = {}
     for f in broken:
         by_runtime.setdefault(f.runtime, []).append(titles.get(f.experiment, f.experiment))
