@@ -162,21 +162,23 @@ def _status(findings: list[Finding]) -> int:
 def write_report(path: Path, *, html: bool, pdf: bool, output: Path | None) -> list[Path]:
     """Write the documents of the run at `path`; judged first where that was not done yet."""
     from bench import frames
+    from bench.render import document
 
     if store.open_run(path).findings() is None:
         analyse(path, as_json=False)
     loaded = frames.load(path)
+    content = document.build(loaded)
     target = output or path
     target.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     if html:
         from bench.render import html as html_document
 
-        (target / "report.html").write_text(html_document.render(loaded), encoding="utf-8")
+        (target / "report.html").write_text(html_document.render(loaded, content), encoding="utf-8")
         written.append(target / "report.html")
     if pdf:
         from bench.render import pdf as pdf_document
 
-        (target / "report.pdf").write_bytes(pdf_document.render(loaded))
+        (target / "report.pdf").write_bytes(pdf_document.render(loaded, content))
         written.append(target / "report.pdf")
     return written

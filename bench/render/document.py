@@ -89,15 +89,15 @@ class Document:
     glossary: tuple[Mark, ...]
 
 
-def build(run: Run, *, themed: bool) -> Document:
-    """The document of a run; figures use CSS variables where `themed`, else fixed light colours."""
+def build(run: Run) -> Document:
+    """The document of a run, for every format; the colours of its figures are CSS variables."""
     experiments = {e.name: e for e in run.plan.suite.experiments}
     found, runtimes = run.finding_list, run.plan.runtimes
     matrix = groups(found, runtimes, run.plan.suite.experiments)
     cols = columns(found, runtimes)
     units, series = method.units(run), Series(run.samples)
     ids = anchors(found)
-    drawn = figures.draw(run, series, cols, themed=themed)
+    drawn = figures.draw(run, series, cols)
     return Document(
         title=run.plan.suite.title,
         question=run.plan.suite.question,

@@ -13,9 +13,12 @@ CSP = (
 )
 
 
-def render(run: Run) -> str:
-    """A self-contained page: style, script and pictures are inside. BenchError where assets are missing."""
-    return page(document.build(run, themed=True), screen=True)
+def render(run: Run, content: document.Document | None = None) -> str:
+    """A self-contained page: style, script and pictures are inside. BenchError where assets are missing.
+
+    `content` is the run's document where it was built already, for another format.
+    """
+    return page(content or document.build(run), screen=True)
 
 
 def page(content: document.Document, *, screen: bool) -> str:

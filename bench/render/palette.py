@@ -29,6 +29,7 @@ DARK = {
 MARKERS = ("X", "o", "s", "^", "D", "v", "P")
 DASHES = ((2.0, 1.6), (), (6.0, 1.6), (4.0, 1.4, 1.0, 1.4), (1.0, 1.0), (8.0, 2.0, 2.0, 2.0), (3.0, 3.0))
 _NAMES = tuple(LIGHT)
+_VARIABLE = re.compile(r"var\(--([a-z0-9]+)\)")
 _SENTINEL = re.compile(r"#01fe([0-9a-f]{2})")
 
 
@@ -60,14 +61,14 @@ def sentinel(name: str) -> str:
     return f"#01fe{_NAMES.index(name):02x}"
 
 
-def resolve(svg: str, *, themed: bool) -> str:
-    """The SVG with its sentinels replaced: by CSS variables where `themed`, else by light colours."""
+def resolve(svg: str) -> str:
+    """The SVG with its sentinels replaced by the CSS variables of the themes."""
+    return _SENTINEL.sub(lambda match: f"var(--{_NAMES[int(match.group(1), 16)]})", svg)
 
-    def colour(match: re.Match[str]) -> str:
-        name = _NAMES[int(match.group(1), 16)]
-        return f"var(--{name})" if themed else LIGHT[name]
 
-    return _SENTINEL.sub(colour, svg)
+def concrete(page: str) -> str:
+    """The page with its colour variables replaced by the light theme's colours, for paper."""
+    return _VARIABLE.sub(lambda match: LIGHT.get(match.group(1), match.group(0)), page)
 
 
 def variables(theme: dict[str, str]) -> str:

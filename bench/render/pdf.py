@@ -6,11 +6,14 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.frames import Run
-from bench.render import document, html
+from bench.render import document, html, palette
 
 
-def render(run: Run) -> bytes:
-    """The PDF of a run. BenchError where WeasyPrint or one of its system libraries is missing."""
+def render(run: Run, content: document.Document | None = None) -> bytes:
+    """The PDF of a run. BenchError where WeasyPrint or one of its system libraries is missing.
+
+    `content` is the run's document where it was built already, for another format.
+    """
     try:
         from weasyprint import HTML
     except OSError as error:
@@ -18,9 +21,10 @@ def render(run: Run) -> bytes:
             f"WeasyPrint cannot load a system library: {error}",
             fix="apt-get install libpango-1.0-0 libpangoft2-1.0-0",
         ) from error
-    text = html.page(document.build(run, themed=False), screen=False)
-    content: bytes = HTML(string=text, base_url=None, url_fetcher=_refuse).write_pdf()
-    return content
+    # WeasyPrint draws inline SVG apart from the page, where the page's variables are unknown.
+    text = palette.concrete(html.page(content or document.build(run), screen=False))
+    printed: bytes = HTML(string=text, base_url=None, url_fetcher=_refuse).write_pdf()
+    return printed
 
 
 def _refuse(url: str, *_: Any, **__: Any) -> Any:

@@ -27,7 +27,7 @@ from pathlib import Path
 marks = [("start", time.perf_counter())]
 from bench import frames, store
 from bench.analysis import findings as analysis
-from bench.render import html, pdf
+from bench.render import document, html, pdf
 path = Path(sys.argv[1])
 run = frames.load(path)
 marks.append(("load", time.perf_counter()))
@@ -36,9 +36,10 @@ store.open_run(path).write_findings(found, analysis.conclusion(found))
 marks.append(("analyse", time.perf_counter()))
 run.__dict__["finding_list"] = tuple(found)
 run.__dict__["conclusion"] = analysis.conclusion(found)
-page = html.render(run)
+content = document.build(run)
+page = html.render(run, content)
 marks.append(("html", time.perf_counter()))
-pages = pdf.render(run) if sys.argv[2] == "pdf" else b""
+pages = pdf.render(run, content) if sys.argv[2] == "pdf" else b""
 marks.append(("pdf", time.perf_counter()))
 print(json.dumps({
     "seconds": {name: at - before for (_, before), (name, at) in zip(marks, marks[1:])},

@@ -24,9 +24,9 @@ def run(tmp_path_factory):
     return replace(loaded, finding_list=tuple(analysis.analyse(loaded)))
 
 
-def drawn(run, themed=True):
+def drawn(run):
     columns = matrix.columns(run.finding_list, run.plan.runtimes)
-    return figures.draw(run, Series(run.samples), columns, themed=themed)
+    return figures.draw(run, Series(run.samples), columns)
 
 
 def markers(picture, colour):
@@ -68,7 +68,7 @@ def test_a_stall_without_a_prediction_is_drawn_without_one(run):
 def test_without_samples_there_is_no_picture_over_time_and_no_failure(run):
     empty = Series(run.samples.iloc[:0])
     columns = matrix.columns(run.finding_list, run.plan.runtimes)
-    found = figures.draw(run, empty, columns, themed=True)
+    found = figures.draw(run, empty, columns)
     assert "fig-throttling" not in [f.id for f in found["cpu"]]
     assert found["pids"] == ()
     assert [f.id for f in found["memory"]] == ["fig-memory"]  # from what the workload reported
@@ -88,10 +88,11 @@ def test_a_run_without_a_control_is_drawn_as_well(run):
 
 
 def test_for_paper_colours_are_concrete(run):
-    for pictures in drawn(run, themed=False).values():
+    for pictures in drawn(run).values():
         for figure in pictures:
-            assert "var(--" not in figure.svg
-            assert palette.LIGHT["ink"] in figure.svg
+            assert "var(--ink)" in figure.svg
+            assert "var(--" not in palette.concrete(figure.svg)
+            assert palette.LIGHT["ink"] in palette.concrete(figure.svg)
 
 
 def test_ids_of_two_figures_differ(run):
@@ -101,7 +102,7 @@ def test_ids_of_two_figures_differ(run):
 
 def test_the_shown_trial_is_the_one_nearest_to_the_estimate(run):
     columns = matrix.columns(run.finding_list, run.plan.runtimes)
-    material = Material(run, Series(run.samples), columns, themed=True)
+    material = Material(run, Series(run.samples), columns)
     finding = next(f for f in run.finding_list if f.runtime == "docker" and len(f.trials) == 2)
     near = replace(finding, values=(9.0, 1.1), measured=replace(finding.measured, estimate=1.0))
     assert material.representative(near).index == finding.trials[1]
@@ -111,7 +112,7 @@ def test_the_shown_trial_is_the_one_nearest_to_the_estimate(run):
 def test_text_with_dollars_and_angle_brackets_is_drawn_as_it_is():
     with svg.sheet(200, 100) as (canvas, grid):
         grid[0][0].set_title("$x_{2$ <b>")
-        figure = svg.finish(canvas, "odd", "a <title>", 'a "caption"', themed=True)
+        figure = svg.finish(canvas, "odd", "a <title>", 'a "caption"')
     assert "$x_{2$ &lt;b&gt;" in figure.svg
     assert "a &lt;title&gt;" in figure.svg
 

@@ -27,11 +27,9 @@ BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
 }
 
 
-def draw(
-    run: Run, series: Series, columns: Sequence[Column], *, themed: bool
-) -> Mapping[str, tuple[Figure, ...]]:
+def draw(run: Run, series: Series, columns: Sequence[Column]) -> Mapping[str, tuple[Figure, ...]]:
     """The figures of every section that has data for one."""
-    material = Material(run, series, columns, themed)
+    material = Material(run, series, columns)
     drawn: dict[str, tuple[Figure, ...]] = {}
     for section, functions in BY_SECTION.items():
         findings = [f for f in run.finding_list if f.section == section]

@@ -38,7 +38,6 @@ def placement(material: Material, findings: Sequence[Finding]) -> Figure | None:
         return finish(
             canvas, "fig-cpuset", f"Where the work ran, allowed CPU {asked}.",
             "Each bar is the time of one runtime, divided by the CPU it was spent on.",
-            themed=material.themed,
         )  # fmt: skip
 
 

@@ -22,12 +22,11 @@ MOST_POINTS = 160
 
 @dataclass
 class Material:
-    """One run, prepared for drawing. `themed` is handed on to `svg.finish`."""
+    """One run, prepared for drawing."""
 
     run: Run
     series: Series
     columns: Sequence[Column]
-    themed: bool
     looks: dict[str, palette.Look] = field(init=False)
 
     def __post_init__(self) -> None:

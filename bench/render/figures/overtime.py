@@ -157,4 +157,4 @@ def _small_multiples(
             row[0].set_ylabel(unit)
         for axes in grid[-1]:
             axes.set_xlabel("seconds")
-        return finish(canvas, figure_id, title, caption, themed=material.themed)
+        return finish(canvas, figure_id, title, caption)

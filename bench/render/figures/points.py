@@ -46,7 +46,6 @@ def delivered(material: Material, findings: Sequence[Finding], unit: str) -> Fig
             "Asked for and delivered.",
             "Above, points on the dashed line are exact. Below, the deviation with its 95 % interval; "
             "the shaded band is the tolerance.",
-            themed=material.themed,
         )
 
 
@@ -131,7 +130,6 @@ def stalls(material: Material, findings: Sequence[Finding]) -> Figure | None:
             "How long a busy process stands still.",
             "The quota is used up early in each 100 ms period, the rest is a pause. The prediction is the "
             "period less the quota divided by the CPUs that spend it.",
-            themed=material.themed,
         )
 
 
@@ -182,7 +180,6 @@ def multiples(material: Material, findings: Sequence[Finding], unit_words: str) 
             f"fig-{chosen[0].section}-multiples",
             f"{unit_words}, as a multiple of the limit.",
             "On the dashed line the limit holds; the control shows what the device gives without one.",
-            themed=material.themed,
         )
 
 
@@ -224,7 +221,6 @@ def believed(material: Material, findings: Sequence[Finding]) -> Figure | None:
             "fig-visible",
             "Believed and allowed.",
             "A bar is what a program that sizes itself by what it sees asks for in vain.",
-            themed=material.themed,
         )
 
 

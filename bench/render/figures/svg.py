@@ -60,16 +60,14 @@ def sheet(width: int, height: int, rows: int = 1, columns: int = 1, **kwargs: An
         yield canvas, canvas.subplots(rows, columns, squeeze=False, **kwargs)
 
 
-def finish(canvas: Canvas, figure_id: str, title: str, caption: str, *, themed: bool) -> Figure:
+def finish(canvas: Canvas, figure_id: str, title: str, caption: str) -> Figure:
     """The figure as inline SVG; call inside of `sheet`."""
     buffer = io.StringIO()
     canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Figure(
-        figure_id, title, caption, inline(buffer.getvalue(), figure_id, title, caption, themed=themed)
-    )
+    return Figure(figure_id, title, caption, inline(buffer.getvalue(), figure_id, title, caption))
 
 
-def inline(svg: str, prefix: str, title: str, caption: str, *, themed: bool) -> str:
+def inline(svg: str, prefix: str, title: str, caption: str) -> str:
     """Matplotlib's document as an element: unique ids, a title, no styles that leak into the page."""
     svg = _JUNK.sub("", svg).strip()
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
@@ -87,7 +85,7 @@ def inline(svg: str, prefix: str, title: str, caption: str, *, themed: bool) -> 
         f'height="{view[2]}" role="img" aria-label="{name}" stroke-linejoin="round" class="chart">'
         f"<title>{name}</title><desc>{text}</desc>"
     )
-    return palette.resolve(head + body, themed=themed)
+    return palette.resolve(head + body)
 
 
 def legend(canvas: Canvas, axes: Axes) -> None:
