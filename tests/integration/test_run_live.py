@@ -54,7 +54,7 @@ def content(run_directory: Path) -> dict[str, bytes]:
 
 
 def test_a_cpu_set_is_a_fence_and_the_raw_process_shows_that_the_test_can_fail(tmp_path, no_trace):
-    done = run(tmp_path, "--quick", "-k", "cpuset", "--runtimes", NATIVE, "--json")
+    done = run(tmp_path, "--quick", "--blocks", "3", "-k", "cpuset", "--runtimes", NATIVE, "--json")
     verdicts = {f["runtime"]: f["verdict"] for f in json.loads(done.stdout)}
     assert verdicts == {"process": "not enforced", "cgroup": "pass", "namespace": "pass"}
 
