@@ -94,7 +94,10 @@ def test_signals_have_their_default_effect_although_python_ignores_some():
     status = run("cat", "/proc/self/status")[1]
     masks = {line.split(":")[0]: int(line.split()[1], 16) for line in status.splitlines() if line[:3] == "Sig"
              and line[:4] != "SigQ"}  # fmt: skip
-    assert masks["SigIgn"] == masks["SigBlk"] == masks["SigCgt"] == 0
+    # Signals 32 and 33 belong to the C library, which lets no program change them: whoever started
+    # this test may have handed them on as ignored.
+    reserved = 1 << 31 | 1 << 32
+    assert masks["SigIgn"] & ~reserved == masks["SigBlk"] == masks["SigCgt"] == 0
 
 
 def test_signals_stay_unblocked_in_this_process():
