@@ -66,6 +66,8 @@ class Session:
         self.ledger.compact()
 
     def _prepare(self, stack: ExitStack) -> None:
+        # First in, last out: a second Ctrl-C must not cut the clean-up of what follows short.
+        stack.enter_context(self._signals())
         plan = self.run.info.plan
         self._groups: Cgroups | None = cgroups.detect()
         refused = self._groups.refuses()
@@ -87,7 +89,6 @@ class Session:
             self._root = stack.enter_context(
                 mounts.root_view(self.image, workloads.root(), self._scratch, self.ledger)
             )
-        stack.enter_context(self._signals())
         stack.enter_context(_prompt_scheduling(self._note))
         self._engine = Engine(self.runtimes, self.collectors, lambda: self.interrupted)
 

@@ -96,7 +96,8 @@ def _decide_more(session: Any, directory: RunDirectory, display: Any) -> None:
 def _undecided(directory: RunDirectory) -> list[str]:
     """Ids of cases that another block may decide, judged in a process of its own: this one stays light."""
     argv = [sys.executable, "-m", "bench", "analyse", str(directory.path), "--undecided"]
-    done = subprocess.run(argv, capture_output=True, timeout=600, check=False)
+    # A session of its own: the terminal's Ctrl-C is for this process, which finishes in order.
+    done = subprocess.run(argv, capture_output=True, timeout=600, check=False, start_new_session=True)
     if done.returncode not in (0, 1, 3):
         raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}")
     try:

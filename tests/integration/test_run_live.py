@@ -86,6 +86,19 @@ def test_ctrl_c_cleans_up_reports_what_there_is_and_can_be_resumed(tmp_path, no_
     assert kept.items() <= after.items(), "a finished trial is never measured again"
 
 
+def test_an_impatient_second_and_third_ctrl_c_do_not_cut_the_clean_up_short(tmp_path, no_trace):
+    process = start(tmp_path, "--blocks", "1", "-k", "io-write-direct", "--runtimes", NATIVE)
+    await_trials(tmp_path, 1)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        if not any(t.startswith(("mount", "loop")) for t in traces()):
+            break
+        time.sleep(0.02)  # again and again, until the clean-up has got that far
+    process.communicate(timeout=60)
+    cleaned = subprocess.run([*COMMAND, "clean"], capture_output=True, text=True, timeout=60)
+    assert cleaned.stdout.strip() == "nothing was left behind"
+
+
 def test_a_killed_run_is_cleaned_up_by_bench_clean_and_resumed(tmp_path, no_trace):
     process = start(tmp_path, "--blocks", "1", "-k", "io-write-direct", "--runtimes", NATIVE)
     directory = await_trials(tmp_path, 1)
