@@ -11,7 +11,7 @@ import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import gate as gates
@@ -118,7 +118,7 @@ class Engine:
             sandboxes = {t.name: stack.enter_context(runtime.open(t, arena)) for t in case.tenants}
             sampler = Sampler(origin, self._clock)
             stack.callback(sampler.close)
-            gate = gates.Gate([arena.scratch / t.name / gates.NAME for t in case.tenants], self._clock)
+            gate = gates.Gate([s.open_gate for s in sandboxes.values()], self._clock)
             live: list[_Live] = []
             try:
                 for tenant in case.tenants:
@@ -138,6 +138,8 @@ class Engine:
                 for one in live
             )
             parsed = list(sampler.samples())
+            for name, sandbox in sandboxes.items():
+                parsed += [replace(s, tenant=name) for s in sandbox.samples(origin)]
         return records, parsed
 
     def _start(self, tenant: Tenant, sandbox: Sandbox, case: Case) -> _Live:

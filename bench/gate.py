@@ -30,8 +30,9 @@ class Gate:
     slower still. So each says that it is ready, and waits until the file appears.
     """
 
-    def __init__(self, files: Sequence[Path], clock: Callable[[], float]) -> None:
-        self._files = files
+    def __init__(self, openers: Sequence[Callable[[], None]], clock: Callable[[], float]) -> None:
+        """`openers` make the file appear, one for each tenant."""
+        self._openers = openers
         self._clock = clock
         self._since = clock()
         self._open = False
@@ -42,6 +43,11 @@ class Gate:
         if self._open or (waiting and self._clock() - self._since < PATIENCE):
             return
         self._open = True
-        for file in self._files:
-            if file.parent.is_dir():
-                file.touch()
+        for let_go in self._openers:
+            let_go()
+
+
+def touch(directory: Path) -> None:
+    """Make the gate appear in a tenant's scratch directory on this host, where that still exists."""
+    if directory.is_dir():
+        (directory / NAME).touch()

@@ -139,6 +139,8 @@ class Case:
     settle: float = 0.0
     deadline: float = 60.0
     seconds: float = 1.0
+    overhead: float = 0.5
+    """Seconds a trial takes beside its workload; like `seconds`, for estimates only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,6 @@ from bench.model import (
     Tenant,
 )
 
-# Seconds a trial costs beside its workload, for the estimate of `bench plan` only; by runtime name.
-OVERHEAD = {"process": 0.06, "cgroup": 0.07, "namespace": 0.09, "docker": 0.7, "podman": 1.2}
-
 Lacking = Callable[[str, Case], Skipped | None]
 """(runtime, case) → why it cannot run on this host, or None."""
 
@@ -137,6 +134,7 @@ def make(
     blocks: int | None = None,
     baseline: Callable[[str], bool],
     lacking: Lacking,
+    cost: Callable[[str], float] = lambda runtime: 0.5,
     only: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Plan:
@@ -147,7 +145,8 @@ def make(
     for experiment in chosen:
         allowed = [r for r in runtimes if experiment.runtimes is None or r in experiment.runtimes]
         for runtime in allowed:
-            for case in cases(experiment, runtime, baseline(runtime), quick):
+            for plain in cases(experiment, runtime, baseline(runtime), quick):
+                case = replace(plain, overhead=len(plain.tenants) * cost(runtime))
                 reason = lacking(runtime, case)
                 if reason is None:
                     kept.append(case)
@@ -188,7 +187,7 @@ def _blocks(plan: Plan, case_ids: Sequence[str], first: int, end: int) -> list[P
 
 
 def estimate(plan: Plan, done: Iterable[int] = ()) -> float:
-    """Seconds the trials not yet done will take, from stated workload times and known overheads."""
+    """Seconds the trials not yet done will take, from stated workload times and what each runtime costs."""
     finished = set(done)
     cost = {c.id: estimate_case(c) for c in plan.cases}
     return sum(cost[t.case] for t in plan.trials if t.index not in finished)
@@ -196,4 +195,4 @@ def estimate(plan: Plan, done: Iterable[int] = ()) -> float:
 
 def estimate_case(case: Case) -> float:
     """Seconds one trial of the case will take."""
-    return case.seconds + OVERHEAD.get(case.runtime.partition(":")[0], 0.5)
+    return case.seconds + case.overhead

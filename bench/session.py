@@ -22,7 +22,7 @@ from bench.host.cgroups import Cgroups
 from bench.image import Image
 from bench.ledger import Ledger, state_dir
 from bench.model import Case, Plan, PlannedTrial, Sample, TrialRecord
-from bench.runtimes import Arena, Runtime
+from bench.runtimes import Arena, Ground, Runtime
 from bench.store import RunDirectory
 
 DISK_SIZE = 768 * 2**20
@@ -89,6 +89,12 @@ class Session:
             self._root = stack.enter_context(
                 mounts.root_view(self.image, workloads.root(), self._scratch, self.ledger)
             )
+        ground = Ground(
+            self.run.info.id, self.image, workloads.root(), self._scratch, self.ledger, self._note,
+            self.run.path / "output",
+        )  # fmt: skip
+        for name in dict.fromkeys(c.runtime for c in plan.cases):
+            stack.enter_context(self.runtimes[name].lasting(ground))
         stack.enter_context(_prompt_scheduling(self._note))
         self._engine = Engine(self.runtimes, self.collectors, lambda: self.interrupted)
 
@@ -192,6 +198,7 @@ class Session:
             disk=disk,
             root=self._root,
             params=case.params,
+            logs=self.run.path / "output",
         )
 
     def _note(self, text: str) -> None:

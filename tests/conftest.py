@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline would be an assertion on wall-clock time, on a shared machine.
+settings.register_profile("bench", deadline=None)
+settings.load_profile("bench")
 
 
 def traces() -> set[str]:

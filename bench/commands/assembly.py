@@ -48,6 +48,7 @@ def assemble(
         blocks=blocks,
         baseline=lambda name: loaded[name].baseline,
         lacking=host.why_not,
+        cost=lambda name: loaded[name].cost(),
         only=only,
         overrides=limits,
     )

@@ -1,4 +1,4 @@
-"""The contract of a runtime, and the registry: a module `NAME.py` here is the runtime `NAME`.
+"""The contract of a runtime, and the registry: a module `NAME.py` here is the runtime `NAME` (`_` for `-`).
 
 Third parties add runtimes through the entry-point group `bench.runtimes`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from bench.errors import UsageError
 from bench.limits import nearest
-from bench.model import Exit, Missing, Reading, Rusage, Scalar, Tenant
+from bench.model import Exit, Missing, Reading, Rusage, Sample, Scalar, Tenant
 
 if TYPE_CHECKING:
     from bench.host.blockdev import Disk
@@ -70,6 +70,16 @@ class Sandbox(Protocol):
     def facts(self) -> Mapping[str, Scalar | None]:
         """What is worth recording about this sandbox (ids, versions, flags actually used)."""
 
+    def open_gate(self) -> None:
+        """Make the file `scratch`/gate appear inside: the workload, which is ready, may begin."""
+
+    def samples(self, origin: float) -> Sequence[Sample]:
+        """What was read inside by an agent, for sandboxes with a kernel of their own; else nothing.
+
+        Asked once, after the workload ended. Names of collectors begin with "guest."; times are
+        arrivals by the host's clock, less `origin`.
+        """
+
     def kill(self) -> None:
         """Kill everything inside at once; used for deadlines and interrupts."""
 
@@ -96,6 +106,27 @@ class Arena:
     """Host directory of the run's root view: the image's tree with /proc, /sys, /dev, workloads and
     scratch mounted, for runtimes that chroot; None without root."""
     params: Mapping[str, Scalar] = field(default_factory=dict)
+    logs: Path | None = None
+    """Host directory of the run's raw output, for logs such as a serial console's."""
+
+    def log(self, tenant: str, name: str) -> Path | None:
+        """Where a log of that tenant goes, kept with the run; None where nothing is kept."""
+        return self.logs / f"{self.trial:05d}.{tenant}.{name}" if self.logs else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a run gives a runtime that keeps something for all of its trials, such as a machine."""
+
+    run: str
+    image: Image | None
+    workloads: Path
+    scratch: Path
+    """Host directory of the run; removed with it."""
+    ledger: Ledger
+    note: Callable[[str], None]
+    """Tells the user what takes a while, and goes into the notes of the run."""
+    logs: Path | None = None
 
 
 @runtime_checkable
@@ -121,6 +152,12 @@ class Runtime(Protocol):
     def lacks(self, limit: str) -> Missing | None:
         """Why this host cannot enforce `limit` with this runtime although it is in `controls`."""
 
+    def cost(self) -> float:
+        """Seconds a trial takes beside its workload, for estimates only."""
+
+    def lasting(self, ground: Ground) -> AbstractContextManager[None]:
+        """What is kept over all trials of a run; entered once before the first that uses this runtime."""
+
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
         """A fresh sandbox with the tenant's limits in force; closing it leaves nothing behind.
 
@@ -131,7 +168,8 @@ class Runtime(Protocol):
 
 def names() -> list[str]:
     """Names of all runtimes, those of third parties included, in a stable order."""
-    return sorted({m.name for m in pkgutil.iter_modules(__path__)} | {e.name for e in _entry_points()})
+    own = {m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__)}
+    return sorted(own | {e.name for e in _entry_points()})
 
 
 def load(spec: str) -> Runtime:
@@ -146,7 +184,7 @@ def load(spec: str) -> Runtime:
             cls = entry.load()
             break
     else:
-        cls = importlib.import_module(f"{__name__}.{name}").Runtime
+        cls = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").Runtime
     runtime: Runtime = cls(variant or None)
     return runtime
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from bench.host import cgroups
 from bench.model import Missing, Tenant
-from bench.runtimes import Arena, Sandbox
+from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
 
 
@@ -32,6 +33,14 @@ class Runtime:
     def lacks(self, limit: str) -> Missing | None:
         """Why this kernel's cgroups cannot hold `limit`, if so."""
         return cgroups.detect().lacks(limit)
+
+    def cost(self) -> float:
+        """Seconds to park a process in its cgroup."""
+        return 0.07
+
+    def lasting(self, ground: Ground) -> AbstractContextManager[None]:
+        """Nothing: every trial makes its own."""
+        return contextlib.nullcontext()
 
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
         """A parked process in a cgroup with the tenant's limits already in force."""

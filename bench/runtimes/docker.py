@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import LimitNotSetError, SandboxError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from bench.host.network import BridgePeer
-    from bench.runtimes import Arena, Sandbox
+    from bench.runtimes import Arena, Ground, Sandbox
 
 SHM_BYTES = 4 << 30
 """Shared memory is bounded by the memory limit; the engine's 64 MiB would bound workloads before it."""
@@ -82,6 +83,14 @@ class Runtime:
             else None
         )
 
+    def cost(self) -> float:
+        """Seconds to create, start and remove a container."""
+        return 0.7
+
+    def lasting(self, ground: Ground) -> AbstractContextManager[None]:
+        """Nothing: every trial makes its own container."""
+        return contextlib.nullcontext()
+
     @contextlib.contextmanager
     def open(self, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
         """Everything but the container itself, which an engine only creates once it knows the command."""
@@ -104,7 +113,7 @@ class Runtime:
             config = self._config(client, tenant, arena, network, binds)
             sandbox = ContainerSandbox(
                 client=client, engine=self.engine, name=name, image=image, tenant=tenant, arena=arena,
-                config=config, controls=self.controls, bridge=peer,
+                config=config, controls=self.controls, outside=scratch, bridge=peer,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox

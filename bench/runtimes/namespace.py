@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bench.errors import SandboxError
 from bench.host import cgroups, launch
 from bench.model import Missing, Scalar, Tenant
-from bench.runtimes import Arena, Sandbox
+from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
 
 if TYPE_CHECKING:
@@ -96,9 +96,18 @@ class Runtime:
                 wrap=lambda argv: [*prefix, *argv],
                 wrapped=True,
                 recorded=record.facts,
+                outside=scratch,
             )
             stack.callback(sandbox.close)
             yield sandbox
+
+    def cost(self) -> float:
+        """Seconds to park a process in its cgroup and namespaces."""
+        return 0.09
+
+    def lasting(self, ground: Ground) -> AbstractContextManager[None]:
+        """Nothing: every trial makes its own."""
+        return contextlib.nullcontext()
 
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
         """A process parked in its cgroup and network namespace; the others are made as it starts."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from bench.model import Missing, Tenant
-from bench.runtimes import Arena, Sandbox
+from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
 
 
@@ -30,6 +31,14 @@ class Runtime:
     def lacks(self, limit: str) -> Missing | None:
         """Nothing, because nothing is in `controls`."""
         return None
+
+    def cost(self) -> float:
+        """Seconds to park a process."""
+        return 0.06
+
+    def lasting(self, ground: Ground) -> AbstractContextManager[None]:
+        """Nothing: every trial makes its own."""
+        return contextlib.nullcontext()
 
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
         """A parked process below the trial's guard; the tenant's limits are not applied."""

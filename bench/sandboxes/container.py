@@ -7,15 +7,17 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import gate
 from bench.errors import BenchError, LimitNotSetError, SandboxError
 from bench.host import cgroups, engines
 from bench.host.attach import Pump
 from bench.host.cgroups.values import agrees
 from bench.host.kernellog import OomWatch
 from bench.ledger import process_start
-from bench.model import Reading, Scalar, Tenant
+from bench.model import Reading, Sample, Scalar, Tenant
 from bench.sandboxes import container_config
 from bench.sandboxes.container_process import ContainerProcess
 
@@ -41,6 +43,8 @@ class ContainerSandbox:
     arena: Arena
     config: dict[str, Any]
     controls: frozenset[str]
+    outside: Path
+    """The scratch directory as the host sees it."""
     bridge: BridgePeer | None = None
     cgroup: cgroups.Group | None = None
     container_id: str = ""
@@ -192,6 +196,14 @@ class ContainerSandbox:
     def facts(self) -> dict[str, Scalar | None]:
         """Seconds to create and to start, ids, the cgroup, what the engine was asked, the shaper's counts."""
         return {**self._facts, **(self.bridge.counters() if self.bridge else {})}
+
+    def open_gate(self) -> None:
+        """Let the workload begin."""
+        gate.touch(self.outside)
+
+    def samples(self, origin: float) -> Sequence[Sample]:
+        """Nothing: the host's collectors see it all."""
+        return ()
 
     def kill(self) -> None:
         """SIGKILL to everything inside, straight through the kernel: it works with a dead engine too."""

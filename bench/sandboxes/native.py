@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import gate
 from bench.errors import HostError, SandboxError
 from bench.host import launch, mounts
-from bench.model import Reading, Scalar, Tenant
+from bench.model import Reading, Sample, Scalar, Tenant
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
@@ -48,6 +49,8 @@ class NativeSandbox:
     """Puts a wrapper such as bubblewrap before the command line."""
     wrapped: bool = False
     recorded: Callable[[], Mapping[str, Scalar | None]] = dict
+    outside: Path | None = None
+    """The scratch directory as the host sees it."""
     cwd: str = "/"
     process: launch.NativeProcess | None = None
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
@@ -89,6 +92,15 @@ class NativeSandbox:
             "parked.cpu": self.parked.cpu,
         }
         return own | dict(self.recorded()) | (self.pair.counters() if self.pair else {})
+
+    def open_gate(self) -> None:
+        """Let the workload begin."""
+        if self.outside:
+            gate.touch(self.outside)
+
+    def samples(self, origin: float) -> Sequence[Sample]:
+        """Nothing: the host's collectors see it all."""
+        return ()
 
     def kill(self) -> None:
         """Kill everything inside at once, by cgroup where there is one."""
@@ -187,6 +199,7 @@ def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[N
             controls,
             device,
             recorded=lambda: {"chroot": arena.root is not None},
+            outside=scratch,
         )
         stack.callback(sandbox.close)
         yield sandbox

@@ -67,6 +67,10 @@ def test_every_control_is_offered_or_says_why_not_and_what_would_help(runtime):
         assert missing is None or complete(missing), missing
 
 
+def test_it_says_what_a_trial_costs(runtime):
+    assert 0 < runtime.cost() < 600
+
+
 def test_it_takes_the_arguments_of_the_contract(runtime):
     assert list(inspect.signature(runtime.open).parameters) == ["tenant", "arena"]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.gate import PATIENCE, Gate
+from bench.gate import PATIENCE, Gate, touch
 from bench.model import Exit
 
 
@@ -20,7 +20,7 @@ def gate(tmp_path):
     for file in files:
         file.parent.mkdir()
     now = [0.0]
-    return Gate(files, lambda: now[0]), files, now
+    return Gate([lambda d=f.parent: touch(d) for f in files], lambda: now[0]), files, now
 
 
 def is_open(files) -> bool:
@@ -55,5 +55,5 @@ def test_a_tenant_that_never_says_ready_holds_nobody_for_ever(gate):
 
 
 def test_a_scratch_directory_that_is_gone_is_no_error(tmp_path):
-    Gate([tmp_path / "gone" / "gate"], lambda: 0.0).open_when_ready([])
+    Gate([lambda: touch(tmp_path / "gone")], lambda: 0.0).open_when_ready([])
     assert not (tmp_path / "gone").exists()
