@@ -132,8 +132,9 @@ def run(runs: Path, resume: Path | None, as_json: bool, no_report: bool, **optio
     Exit status: 0 all held, 1 a limit failed or was not enforced, 2 wrong usage, 3 no limit
     could be judged here, 4 a trial broke, 130 interrupted (after cleaning up).
     """
-    from bench.commands import conduct
+    from bench.commands import conduct, scope
 
+    scope.enter(sys.argv[1:])
     sys.exit(conduct.run(runs, resume, as_json=as_json, report=not no_report, options=options))
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bench.errors import HostError
 from bench.host import iperf
-from bench.host.shaping import index_of, netlink, read_counters, read_rate, shape_egress, shape_link
+from bench.host.shaping import index_of, netlink, outer_end, read_counters, read_rate, shape_egress
 from bench.model import Reading, Scalar
 
 if TYPE_CHECKING:
@@ -69,24 +69,27 @@ class Pair:
 class BridgePeer:
     """A peer on a container engine's bridge; `peer` is "ADDRESS:PORT" of its server.
 
-    `port` is the bridge's port to the peer: the only way out of an internal network, and there before
-    the container is. The container's own veth exists only once its command already runs.
+    `ifb` is the name of the device that shapes what a container sends, once `limit` made it.
     """
 
     peer: str
-    port: str
+    ifb: str
 
-    def limit(self, rate: float) -> None:
-        """Hold what leaves the network to `rate` bytes/s. Once a peer; LimitNotSetError where refused."""
-        shape_link(self.port, rate)
+    def limit(self, pid: int, rate: float) -> None:
+        """Hold what the container of the process `pid` sends to `rate` bytes/s, on the host end of its veth.
+
+        That exists only once the container runs, so the workload must still wait for its gate. Once a
+        peer; LimitNotSetError where refused.
+        """
+        shape_egress(outer_end(pid), self.ifb, rate)
 
     def rate(self) -> Reading:
         """The rate the kernel holds, bytes/s; None with reason "unlimited" where none was set."""
-        return read_rate(self.port)
+        return read_rate(self.ifb)
 
     def counters(self) -> dict[str, Scalar | None]:
         """What the shaper counted so far, as `read_counters` says."""
-        return read_counters(self.port)
+        return read_counters(self.ifb)
 
 
 @contextlib.contextmanager
@@ -113,7 +116,8 @@ def open_bridge_peer(ground: Ground, bridge: str, address: str, prefix: int) -> 
     """A namespace with an iperf3 server, its veth a port of the engine's `bridge`, at `address`/`prefix`."""
     token = uuid.uuid4().hex[:6]
     other, inner, port = f"isob-{token}-p", f"isob{token}p", f"isob{token}b"
-    with _namespace(ground.ledger, other), _link(ground.ledger, port):
+    ifb = f"isob{token}i"
+    with _namespace(ground.ledger, other), _link(ground.ledger, port), _link(ground.ledger, ifb):
         with netlink(None, f"joining the peer to {bridge}") as socket:
             master = index_of(socket, bridge)
             if master is None:
@@ -126,7 +130,7 @@ def open_bridge_peer(ground: Ground, bridge: str, address: str, prefix: int) -> 
             socket.link("set", index=index, state="up")
         _bring_up(other, inner, address, prefix)
         with iperf.serving(ground.ledger, _tree(ground), address, netns=other) as peer:
-            yield BridgePeer(peer, port)
+            yield BridgePeer(peer, ifb)
 
 
 @contextlib.contextmanager

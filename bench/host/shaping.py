@@ -1,8 +1,8 @@
 """Egress rate of a sandbox: a token bucket outside the tenant's reach.
 
-With a veth of our own, what a tenant sends arrives at the outer end. An ingress qdisc there hands every
+What a tenant sends arrives at the outer end of its veth. An ingress qdisc there hands every
 packet to an ifb device (`u32` matching all, `mirred` redirect), and the token bucket on the ifb decides
-when it may go on. On an engine's bridge the bucket sits on the one port that leads out.
+when it may go on.
 See tc-tbf(8), tc-u32(8), tc-mirred(8).
 """
 
@@ -78,11 +78,14 @@ def shape_egress(link: str, ifb: str, rate: float, namespace: str | None = None)
     _verify(ifb, rate, namespace)
 
 
-def shape_link(link: str, rate: float, namespace: str | None = None) -> None:
-    """Hold what leaves by `link` to `rate` bytes/s; LimitNotSetError as for `shape_egress`."""
-    with _setting(link, namespace) as (socket, index):
-        _bucket(socket, index, rate)
-    _verify(link, rate, namespace)
+def outer_end(pid: int) -> str:
+    """Name of the host end of the one veth in the network namespace of process `pid`."""
+    with netlink(f"/proc/{pid}/ns/net", f"looking for the veth of process {pid}") as inside:
+        found = [link.get_attr("IFLA_LINK") for link in inside.get_links() if link.get_attr("IFLA_LINK")]
+    if len(found) != 1:
+        raise HostError(f"process {pid} has {len(found)} links to this host, not one", fix="see: ip link")
+    with netlink(None, f"looking for the host end of the veth of process {pid}") as outside:
+        return str(outside.get_links(found[0])[0].get_attr("IFLA_IFNAME"))
 
 
 @contextlib.contextmanager

@@ -108,7 +108,7 @@ class Runtime:
             if "peer" in arena.needs:
                 network = name
                 peer = stack.enter_context(self._network(client, name, arena))
-            _limit_egress(tenant, peer)
+            _check_egress(tenant, peer)
             binds = [f"{arena.workloads}:/workloads:ro", f"{scratch}:/scratch:rw"]
             config = self._config(client, tenant, arena, network, binds)
             sandbox = ContainerSandbox(
@@ -175,12 +175,10 @@ class Runtime:
             arena.ledger.gone(entry)
 
 
-def _limit_egress(tenant: Tenant, peer: BridgePeer | None) -> None:
+def _check_egress(tenant: Tenant, peer: BridgePeer | None) -> None:
     rate = tenant.limits.get("net.egress")
     if rate is not None and peer is None:
         raise LimitNotSetError("net.egress needs a network", fix='needs = ["peer"] in the experiment')
-    if rate is not None and peer is not None:
-        peer.limit(float(rate))
 
 
 def _is_root() -> bool:

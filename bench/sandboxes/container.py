@@ -138,6 +138,9 @@ class ContainerSandbox:
             return
         self.cgroup = group
         self._facts["cgroup"] = group.absolute()
+        rate = self.tenant.limits.get("net.egress")
+        if rate is not None and self.bridge is not None:
+            self.bridge.limit(pid, float(rate))  # nothing was sent yet: the gate is still closed
         self._kept = self._read()
         self._compare()
 

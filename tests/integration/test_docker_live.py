@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -166,18 +167,27 @@ def test_a_killed_run_is_cleaned_from_the_ledger(trial, docker):
         assert sandbox.pids() == []
 
 
+def shaped_links() -> list[str]:
+    """Details of the links of ours in the host's namespace."""
+    shown = subprocess.run(["ip", "-details", "-oneline", "link"], capture_output=True, text=True, timeout=10)
+    return [line for line in shown.stdout.splitlines() if "isob" in line]
+
+
 def test_the_rate_of_its_network_holds_from_the_start(trial, docker):
     rate = 2.5e6
     with docker.open(tenant({"net.egress": rate}), trial.arena(needs=("peer",))) as sandbox:
         host, port = sandbox.peer.split(":")
         code = (
-            "import json, subprocess\n"
+            "import json, os, subprocess, time\n"
+            "while not os.path.exists('/scratch/gate'): time.sleep(0.01)\n"
             f"run = subprocess.run(['iperf3', '-c', '{host}', '-p', '{port}', '-t', '4', '-J'],\n"
             "                     capture_output=True, timeout=60)\n"
             "print(json.loads(run.stdout)['end']['sum_received']['bits_per_second'] / 8)\n"
         )
         process = sandbox.start([*PYTHON, code], {})
         assert sandbox.effective()["net.egress"].value == rate
+        assert any("ifb" in k for k in shaped_links()), "the bucket sits behind the container's own veth"
+        sandbox.open_gate()
         ended, out, err = finish(process)
     assert ended == Exit("exited", code=0), err
     assert float(out) / rate == pytest.approx(0.956, rel=0.05)
