@@ -5,23 +5,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 SUITE ?= cgroups
+RUNTIMES ?=
 RUN_OPTIONS ?=
 
 HOST_PACKAGES := python3-venv docker.io iptables bubblewrap mmdebstrap iproute2 util-linux e2fsprogs \
 	libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
+MACHINE_PACKAGES := qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients libvirt-dev pkg-config gcc python3-dev \
+	dnsmasq-base busybox-static vagrant vagrant-libvirt openssh-client
 TEST_PACKAGES := chromium chromium-driver poppler-utils runsc crun podman fio iperf3 sysbench
 
-.PHONY: help bench test check unit benchmark setup host-packages test-packages services image wheel clean
+.PHONY: help bench test check unit benchmark setup host-packages machine-packages test-packages services image machines matrix wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-bench: setup image ## set up, run the suite, write the report
-	@$(SUDO) $(BIN)/bench run --suite $(SUITE) $(RUN_OPTIONS); status=$$?; \
+bench: setup image $(if $(RUNTIMES),machines) ## set up, run the suite, write the report; RUNTIMES=all adds virtual machines
+	@$(SUDO) $(BIN)/bench run --suite $(SUITE) $(if $(RUNTIMES),--runtimes $(RUNTIMES)) $(RUN_OPTIONS); status=$$?; \
 	if [ $$status -eq 1 ]; then echo "Some limits did not hold: the report above says which and why."; \
 	elif [ $$status -ne 0 ]; then exit $$status; fi
 
-test: setup test-packages image check ## set up, then lint, types, import rules and every test
+test: setup test-packages image machines check ## set up, then lint, types, import rules and every test
 	$(SUDO) env CI="$(CI)" $(BIN)/pytest
 
 check: $(VENV)/.ready ## lint, types, import rules
@@ -33,7 +36,7 @@ check: $(VENV)/.ready ## lint, types, import rules
 unit: $(VENV)/.ready ## the tests that need neither root nor Docker
 	$(BIN)/pytest tests/unit tests/contract
 
-benchmark: setup image ## what the harness itself costs, as ratios within one run
+benchmark: setup image machines ## what the harness itself costs, as ratios within one run
 	$(SUDO) $(BIN)/pytest tests/benchmarks --benchmark-only -o addopts="" -s
 
 setup: host-packages $(VENV)/.ready services
@@ -54,6 +57,20 @@ services: $(VENV)/.ready
 
 image: $(VENV)/.ready
 	@$(SUDO) $(BIN)/bench image build
+
+machines: host-packages machine-packages $(VENV)/.machines services image ## what virtual machines need: QEMU, libvirt, Vagrant, boot disk, box
+	@$(SUDO) $(BIN)/bench image build --vm --box
+
+$(VENV)/.machines: $(VENV)/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,vm]'
+	@touch $@
+
+machine-packages:
+	@$(call install-missing,$(MACHINE_PACKAGES))
+
+matrix: $(VENV)/.ready ## write the README's table of runtimes and limits again
+	@$(BIN)/bench list matrix > README.matrix && sed -i -e '/^<!-- matrix/,/^<!-- end of matrix/{//!d}' \
+		-e '/^<!-- matrix/r README.matrix' README.md; status=$$?; rm -f README.matrix; exit $$status
 
 wheel: $(VENV)/.ready ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # of `typing`, whose import would double the start of a guest's agent
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -14,7 +14,7 @@ from bench import __version__
 from bench.errors import BenchError
 
 RUNS = Path("runs")
-KINDS = ["suites", "runtimes", "workloads", "collectors", "limits", "runs"]
+KINDS = ["suites", "runtimes", "workloads", "collectors", "limits", "runs", "matrix"]
 
 
 class _Main(click.Group):
@@ -60,7 +60,10 @@ _suite_options = [
     click.option(
         "--suite", default="cgroups", show_default=True, help="Suite name, or path to a .toml file."
     ),
-    click.option("--runtimes", help="For example process,cgroup,docker:runsc.  [default: the suite's]"),
+    click.option(
+        "--runtimes",
+        help="For example process,docker:runsc; or all.  [default: the suite's, and libvirt where KVM works]",
+    ),
     click.option("--quick", is_flag=True, help="Fewer limits and blocks: a first answer in about a minute."),
     click.option("--blocks", type=click.IntRange(1, 1000), help="Trials a case.  [default: the suite's]"),
     click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]"),
@@ -75,6 +78,13 @@ _suite_options = [
 ]
 
 
+_ON = click.option(
+    "--on",
+    metavar="GUEST",
+    help="Do it inside a fresh virtual machine, libvirt:full, with a kernel and cgroups (v2) of its own.",
+)
+
+
 def _with_suite_options(command: Any) -> Any:
     for option in reversed(_suite_options):
         command = option(command)
@@ -84,10 +94,15 @@ def _with_suite_options(command: Any) -> Any:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--start", is_flag=True, help="Start a Docker daemon by hand where no init system does.")
-def doctor(as_json: bool, start: bool) -> None:
+@_ON
+def doctor(as_json: bool, start: bool, on: str | None) -> None:
     """Say what can be measured here and what cannot, each with its cause and fix."""
     from bench.commands import doctor as examination
 
+    if on:
+        from bench.commands import remote
+
+        sys.exit(remote.tell(on, ["doctor", *(["--json"] if as_json else [])]))
     if start:
         examination.start_daemons()
     sys.exit(examination.report(as_json=as_json))
@@ -96,7 +111,7 @@ def doctor(as_json: bool, start: bool) -> None:
 @main.command(name="list")
 @click.argument("what", type=click.Choice(KINDS), required=False)
 def list_(what: str | None) -> None:
-    """List suites, runtimes, workloads, collectors, limits or runs."""
+    """List suites, runtimes, workloads, collectors, limits, runs; or the matrix of runtimes and limits."""
     from bench.commands import listing
 
     for line in listing.lines(what, RUNS):
@@ -126,7 +141,10 @@ def plan(as_json: bool, **options: Any) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON on standard output.")
 @click.option("--no-report", is_flag=True, help="Skip the HTML and PDF report.")
-def run(runs: Path, resume: Path | None, as_json: bool, no_report: bool, **options: Any) -> None:
+@_ON
+def run(
+    runs: Path, resume: Path | None, as_json: bool, no_report: bool, on: str | None, **options: Any
+) -> None:
     """Run a suite, judge every limit, and write the report.
 
     Exit status: 0 all held, 1 a limit failed or was not enforced, 2 wrong usage, 3 no limit
@@ -134,8 +152,24 @@ def run(runs: Path, resume: Path | None, as_json: bool, no_report: bool, **optio
     """
     from bench.commands import conduct, scope
 
+    if guest := conduct.place(resume, on):
+        from bench.commands import remote
+
+        sys.exit(remote.run(guest, runs, resume, as_json=as_json, report=not no_report, options=options))
     scope.enter(sys.argv[1:])
     sys.exit(conduct.run(runs, resume, as_json=as_json, report=not no_report, options=options))
+
+
+@main.command(name="carry-out", hidden=True)
+@_with_suite_options
+@click.option("--runs", type=click.Path(path_type=Path), required=True)
+@click.option("--id", "run_id")
+@click.option("--resume", type=click.Path(path_type=Path))
+def carry_out(runs: Path, run_id: str | None, resume: Path | None, **options: Any) -> None:
+    """Carry out a plan, judge nothing, write the run's files to standard output: the guest's half of --on."""
+    from bench.commands import inside
+
+    sys.exit(inside.carry_out(runs, resume, run_id, options))
 
 
 @main.command()
@@ -178,30 +212,48 @@ def image() -> None:
 
 
 @image.command(name="build")
-def image_build() -> None:
+@click.option("--vm", is_flag=True, help="Also the boot layer that makes a virtual machine of it.")
+@click.option("--box", is_flag=True, help="Also the Vagrant box; prints how to add it.")
+def image_build(vm: bool, box: bool) -> None:
     """Build the sandbox image from Debian packages, once; cached by its recipe."""
+    from bench import bootlayer
     from bench import image as sandbox
 
-    built = sandbox.build(progress=lambda text: click.echo(text, err=True))
+    def progress(text: str) -> None:
+        click.echo(text, err=True)
+
+    built = sandbox.build(progress)
     click.echo(f"{built.tag}  {built.digest}")
+    if vm or box:
+        layer = bootlayer.build(built, progress)
+        click.echo(f"boot layer  {layer.digest}  {layer.disk}")
+    if box:
+        click.echo(f"vagrant box add --force {bootlayer.catalog(layer, progress)}")
 
 
 @image.command(name="show")
 def image_show() -> None:
-    """Print tag, digest and place of the sandbox image."""
+    """Print tag, digest and place of the sandbox image, and of its boot layer."""
+    from bench import bootlayer
     from bench import image as sandbox
 
     found = sandbox.find()
     if found is None:
         raise BenchError("there is no sandbox image yet", fix="bench image build")
     click.echo(f"{found.tag}\n{found.digest}\n{found.root}")
+    layer = bootlayer.find(found)
+    if layer is not None:
+        click.echo(f"boot layer  {layer.digest}  kernel {layer.kernel_release}\n{layer.disk}")
 
 
 @image.command(name="rm")
 @click.argument("digest")
 def image_rm(digest: str) -> None:
-    """Remove a sandbox image from the cache."""
+    """Remove a sandbox image from the cache, with the boot layers on it."""
+    from bench import bootlayer
     from bench import image as sandbox
 
-    if not sandbox.remove(digest):
+    # The layers first: they name the image, and are found through it only.
+    removed = bootlayer.remove(digest)
+    if not sandbox.remove(digest) and not removed:
         raise BenchError(f"there is no sandbox image {digest}", fix="bench image show")

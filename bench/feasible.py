@@ -56,6 +56,9 @@ class Host:
         for found in (plugin.lacks(limit) for limit in wanted):
             if found is not None:
                 return _not_testable(case, found)
+        for found in (plugin.refuses(tenant) for tenant in case.tenants):
+            if found is not None:
+                return _not_testable(case, found)
         for found in (*self._sizes(wanted), *self._fixtures(case), *self._programs(case, plugin)):
             return _not_testable(case, found)
         return None

@@ -23,9 +23,11 @@ class Run:
     `trials`       index block case experiment runtime status reason image wall_time duration
                    workload_seconds control
     `tenants`      trial tenant started ended exit_reason exit_code exit_signal user system maxrss cgroup
+                   accelerator (of its machine: "kvm", "tcg"; None where it ran in none)
     `effective`    trial tenant limit value source reason  (value: float, str or None)
     `observations` trial tenant time metric value unit labels (a JSON object as text)
-    `samples`      trial tenant collector metric time value
+    `samples`      trial tenant collector metric time value; what was read inside a machine has collectors
+                   that begin with "guest." and times of arrival at the host
     `findings`     one row a finding
     """
 
@@ -70,13 +72,14 @@ class Run:
                 "user": t.rusage.user if t.rusage else None,
                 "system": t.rusage.system if t.rusage else None,
                 "maxrss": t.rusage.maxrss if t.rusage else None, "cgroup": t.cgroup,
+                "accelerator": t.facts.get("machine.accelerator"),
             }
             for r in self.records
             for t in r.tenants
         ]  # fmt: skip
         columns = [
             "trial", "tenant", "started", "ended", "exit_reason", "exit_code", "exit_signal", "user",
-            "system", "maxrss", "cgroup",
+            "system", "maxrss", "cgroup", "accelerator",
         ]  # fmt: skip
         units = {"started": "s", "ended": "s", "user": "s", "system": "s", "maxrss": "bytes"}
         return _frame(rows, columns, units)

@@ -7,31 +7,25 @@ On disk an image is `cache/images/HEX12/` with `sandbox.tar`, `rootfs/` and `ima
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import platform
 import shutil
-import signal
-import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.aptsources import Source, debian_codename, host_sources
 from bench.errors import BenchError
+from bench.imagecache import disk_error, locked, remove_tree, run_tool
 from bench.ledger import state_dir
 
 PACKAGES = ("python3", "fio", "iperf3", "stress-ng", "sysbench", "rt-tests", "iproute2")
 RECIPE_VERSION = 1
 # A fixed date (2025-01-01) caps every time stamp in the tar, so equal packages give equal bytes.
 EPOCH = 1735689600
-BUILD_DEADLINE = 1800.0
 ROOM = 1 << 30
 """Bytes a build needs free: the packages, the tar and the unpacked tree."""
 
@@ -46,7 +40,6 @@ _TIDY = (
     " --invalidation-mode unchecked-hash /usr/lib/python3*/"
     ' && mkdir -p "$1"/workloads "$1"/scratch'
 )
-_UNREACHABLE = ("could not resolve", "could not connect", "unable to fetch", "failed to fetch", "connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +87,10 @@ def build(progress: Callable[[str], None] = lambda _: None, cache: Path | None =
         return image
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache, progress):
+        with locked(cache, progress):
             return find(cache) or _build(cache, progress)
     except OSError as error:
-        raise _disk_error(error, cache) from error
+        raise disk_error(error, cache) from error
 
 
 def remove(digest: str, cache: Path | None = None) -> bool:
@@ -114,10 +107,10 @@ def remove(digest: str, cache: Path | None = None) -> bool:
     if len(matches) > 1:
         raise BenchError(f"{len(matches)} images begin with '{digest}'", fix="give more digits")
     try:
-        with _locked(cache, lambda _: None):
-            _remove_tree(matches[0].parent)
+        with locked(cache, lambda _: None):
+            remove_tree(matches[0].parent)
     except OSError as error:
-        raise _disk_error(error, cache) from error
+        raise disk_error(error, cache) from error
     return True
 
 
@@ -139,7 +132,7 @@ def _cached(cache: Path) -> Iterator[tuple[Path, Image]]:
 
 def _build(cache: Path, progress: Callable[[str], None]) -> Image:
     for stale in cache.glob(".build-*"):  # the lock is ours, so whoever made these is gone
-        _remove_tree(stale)
+        remove_tree(stale)
     free = shutil.disk_usage(cache).free
     if free < ROOM:
         raise BenchError(
@@ -152,7 +145,7 @@ def _build(cache: Path, progress: Callable[[str], None]) -> Image:
         return _build_in(work, cache, progress)
     finally:
         if work.exists():
-            _remove_tree(work)
+            remove_tree(work)
 
 
 def _build_in(work: Path, cache: Path, progress: Callable[[str], None]) -> Image:
@@ -162,7 +155,7 @@ def _build_in(work: Path, cache: Path, progress: Callable[[str], None]) -> Image
     progress("unpacking")
     root = work / "rootfs"
     root.mkdir()
-    _run(["tar", "--extract", "--numeric-owner", "--preserve-permissions", "--file", str(tar),
+    run_tool(["tar", "--extract", "--numeric-owner", "--preserve-permissions", "--file", str(tar),
           "--directory", str(root)], progress)  # fmt: skip
     for name in ("proc", "sys", "dev", "tmp"):
         (root / name).mkdir(exist_ok=True)
@@ -173,7 +166,7 @@ def _build_in(work: Path, cache: Path, progress: Callable[[str], None]) -> Image
     (work / "image.json").write_text(json.dumps(facts, indent=1))
     target = cache / _short(digest)
     if target.exists():  # an older recipe gave the same bytes, or an incomplete image lies there
-        _remove_tree(target)
+        remove_tree(target)
     work.rename(target)
     progress(f"built {digest}")
     return Image(digest, target / "rootfs", target / "sandbox.tar", made_by)
@@ -195,96 +188,4 @@ def _mmdebstrap(tar: Path, work: Path, sources: list[Source], progress: Callable
     environment = {"SOURCE_DATE_EPOCH": str(EPOCH)}
     if os.geteuid() == 0:  # without root the tree belongs to a mapped user who cannot reach `work`
         environment["TMPDIR"] = str(work)
-    _run(argv, progress, environment)
-
-
-def _run(argv: list[str], progress: Callable[[str], None], environment: dict[str, str] | None = None) -> None:
-    """Run to the end with its messages passed on; BenchError with the last of them where it fails."""
-    process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        errors="replace", env={**os.environ, "LC_ALL": "C", **(environment or {})}, start_new_session=True,
-    )  # fmt: skip
-    timer = threading.Timer(BUILD_DEADLINE, _kill_group, (process.pid,))
-    timer.start()
-    tail: list[str] = []
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            tail = [*tail[-30:], line.rstrip()]
-            if line.startswith("I: ") and "hook" not in line:
-                progress(line[3:].strip())
-        code = process.wait(timeout=BUILD_DEADLINE)
-    except BaseException:
-        _kill_group(process.pid)
-        process.wait(timeout=10)
-        raise
-    finally:
-        timer.cancel()
-        process.stderr.close()
-    if code:
-        raise _build_error(argv[0], code, tail)
-
-
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def _build_error(tool: str, code: int, tail: list[str]) -> BenchError:
-    text = "\n".join(tail)
-    if "no space left" in text.lower():
-        return BenchError(f"the disk filled up while {tool} built the image",
-                          fix="free some space, or point ISOBENCH_STATE at a larger disk")  # fmt: skip
-    if any(words in text.lower() for words in _UNREACHABLE):
-        return BenchError(f"{tool} could not fetch the packages:\n{text}",
-                          fix="check the package sources with: apt-get update")  # fmt: skip
-    return BenchError(f"{tool} ended with {code}:\n{text}", fix="read its messages above; then build again")
-
-
-def _disk_error(error: OSError, cache: Path) -> BenchError:
-    if error.errno == errno.ENOSPC:
-        return BenchError(f"the disk that holds {cache} is full",
-                          fix="free some space, or point ISOBENCH_STATE at a larger disk")  # fmt: skip
-    return BenchError(
-        f"{cache}: {error}", fix="check its permissions, or set ISOBENCH_STATE to another directory"
-    )
-
-
-@contextlib.contextmanager
-def _locked(cache: Path, progress: Callable[[str], None]) -> Iterator[None]:
-    """Hold the one build lock of this cache; BenchError where another keeps it past the deadline."""
-    fd = os.open(cache / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        until = time.monotonic() + BUILD_DEADLINE
-        waiting = False
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise BenchError("another build has held the image cache for half an hour",
-                                     fix=f"end it; see: fuser {cache / '.lock'}") from None  # fmt: skip
-                if not waiting:
-                    progress("waiting for another build")
-                waiting = True
-                time.sleep(0.2)
-        yield
-    finally:
-        os.close(fd)
-
-
-def mounts_below(path: Path, root: Path = Path("/")) -> list[str]:
-    """Mount points at or below `path`, from /proc/self/mountinfo."""
-    top = str(path.resolve())
-    lines = (root / "proc/self/mountinfo").read_text().splitlines()
-    points = [line.split()[4].replace("\\040", " ") for line in lines]
-    return [point for point in points if point == top or point.startswith(top + "/")]
-
-
-def _remove_tree(path: Path) -> None:
-    """Delete a tree, but never through a mount: what is mounted there is not ours to delete."""
-    mounted = mounts_below(path)
-    if mounted:
-        raise BenchError(f"{mounted[0]} is still mounted below the image", fix="bench clean")
-    shutil.rmtree(path)
+    run_tool(argv, progress, environment)

@@ -26,6 +26,9 @@ UNDO: dict[str, str] = {
     "netns": "bench.host.network:undo_netns",
     "link": "bench.host.network:undo_link",
     "container": "bench.host.engines:undo_container",
+    "libvirt-network": "bench.host.vm.nat:undo_network",
+    "domain": "bench.host.vm.machines:undo_domain",
+    "libvirt-pool": "bench.host.vm.storage:undo_pool",
     "docker-network": "bench.host.engines:undo_network",
     "service": "bench.host.services:undo",
     "process": "bench.host.services:undo_process",
@@ -33,8 +36,8 @@ UNDO: dict[str, str] = {
 # The order in which kinds are undone: what runs is ended first (removing a cgroup kills what is inside),
 # what holds others comes last.
 ORDER = (
-    "container", "process", "cgroup", "link", "netns", "docker-network", "swap", "mount", "loop", "path",
-    "service",
+    "container", "domain", "process", "cgroup", "link", "netns", "docker-network", "libvirt-network",
+    "libvirt-pool", "swap", "mount", "loop", "path", "service",
 )  # fmt: skip
 
 

@@ -109,19 +109,34 @@ class RunDirectory:
         return _decode(file, Findings) if file.exists() else None
 
 
+def new_id() -> str:
+    """A name for a run that begins now."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
 def create(base: Path, plan: Plan, host: HostFacts, *, run_id: str | None = None) -> RunDirectory:
     """A new run directory below `base`; BenchError where it cannot be written."""
-    run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run_id = run_id or new_id()
     path = base / run_id
     info = RunInfo(FORMAT, run_id, __version__, time.strftime("%Y-%m-%dT%H:%M:%S%z"), plan)
+    make_directories(path)
+    _write(path / "host.json", msgspec.json.format(msgspec.json.encode(host)))
+    _write(path / "run.json", msgspec.json.format(msgspec.json.encode(info)))
+    return RunDirectory(path, info)
+
+
+def make_directories(path: Path) -> None:
+    """The empty directories of a run; BenchError where they cannot be made or are there already."""
     try:
         for name in ("trials", "samples", "output"):
             (path / name).mkdir(parents=True)
     except OSError as error:
         raise _storage_error(path, error) from error
-    _write(path / "host.json", msgspec.json.format(msgspec.json.encode(host)))
-    _write(path / "run.json", msgspec.json.format(msgspec.json.encode(info)))
-    return RunDirectory(path, info)
+
+
+def put(run: Path, path: str, content: bytes) -> None:
+    """Put a file that another machine made at `path` below `run`; on return it survives a crash."""
+    _write(run / path, content)
 
 
 def open_run(path: str | Path) -> RunDirectory:

@@ -17,7 +17,7 @@ settings.load_profile("bench")
 
 
 def traces() -> set[str]:
-    """Everything of ours that the host shows: cgroups, mounts, loops, swaps, links, netns, containers."""
+    """All of ours that the host shows: cgroups, mounts, loops, swaps, links, netns, machines, containers."""
     found = {f"cgroup {p}" for p in Path("/sys/fs/cgroup").glob("**/isobench*") if p.is_dir()}
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     found |= {f"mount {line.split()[1]}" for line in mounts if "isobench" in line}
@@ -31,6 +31,9 @@ def traces() -> set[str]:
         if Path("/run/netns").is_dir()
         else set()
     )
+    found |= {f"machine {p.name}" for p in Path("/run/libvirt/qemu").glob("isobench*.pid")}
+    for place in Path("/var/lib/isobench/machines"), Path("/run/libvirt/network"):
+        found |= {f"{place.name} {p.name}" for p in place.glob("isob*")}
     if shutil.which("docker") and Path("/var/run/docker.sock").exists():
         for what in (["ps", "-aq"], ["network", "ls", "-q"]):
             listed = subprocess.run(

@@ -28,6 +28,8 @@ class Basis:
     control, in the unit of the values. `exits`: (tenant, exit), the judged tenant first. `events`,
     `per`: increments of the event counter and of what it is counted against. `spilled`: OOM kills
     on the host beyond those in the tenant's own group. `tenants`: how many divide the machine.
+    `emulated`: it ran on an emulated CPU; `reached` is then the most this runtime was seen to take in
+    another row of the experiment (None: no other row).
     """
 
     judgement: Judgement
@@ -45,6 +47,8 @@ class Basis:
     per: tuple[float | None, ...] = ()
     spilled: tuple[float | None, ...] = ()
     tenants: int = 1
+    emulated: bool = False
+    reached: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from bench.analysis.wording import runtime_name
 from bench.model import Finding
 
 
@@ -22,8 +23,27 @@ def conclusion(findings: Sequence[Finding], titles: Mapping[str, str] | None = N
         _broken([f for f in tested if f.verdict in ("fail", "not enforced")], titles or {}),
         _open(judged),
         _control(findings, titles or {}),
+        emulation(findings),
     ]
-    return " ".join(f"{sentence}." for sentence in sentences if sentence)
+    return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences if sentence)
+
+
+def emulation(findings: Sequence[Finding]) -> str:
+    """What to know of results from emulated machines; "" where there are none."""
+    number = len(dict.fromkeys(f.runtime for f in findings if f.emulated))
+    if not number:
+        return ""
+    who = (
+        "1 runtime ran in an emulated virtual machine"
+        if number == 1
+        else (f"{number} runtimes ran in emulated virtual machines")
+    )
+    its = (
+        "its verdicts on limits are real, its speed says"
+        if number == 1
+        else ("their verdicts on limits are real, their speed says")
+    )
+    return f"{who} (no usable KVM on this host): {its} nothing about what virtual machines cost."
 
 
 def inconclusive_cases(findings: Sequence[Finding]) -> set[str]:
@@ -44,8 +64,8 @@ def _settled(finding: Finding) -> bool:
 def _held(tested: Sequence[Finding]) -> str:
     held = sum(f.verdict == "pass" for f in tested)
     counts = []
-    for runtime in dict.fromkeys(f.runtime for f in tested):
-        own = [f for f in tested if f.runtime == runtime]
+    for runtime in dict.fromkeys(runtime_name(f) for f in tested):
+        own = [f for f in tested if runtime_name(f) == runtime]
         counts.append(f"{runtime} {sum(f.verdict == 'pass' for f in own)} of {len(own)}")
     every = "All" if held == len(tested) else f"{held} of"
     return f"{every} {len(tested)} limits tested held: {', '.join(counts)}"
@@ -55,7 +75,7 @@ def _broken(broken: Sequence[Finding], titles: Mapping[str, str]) -> str:
     """What was not held, by runtimes: "cgroup and docker did not hold IO weight with bfq; …"."""
     by_runtime: dict[str, list[str]] = {}
     for f in broken:
-        by_runtime.setdefault(f.runtime, []).append(titles.get(f.experiment, f.experiment))
+        by_runtime.setdefault(runtime_name(f), []).append(titles.get(f.experiment, f.experiment))
     by_names: dict[str, list[str]] = {}
     for runtime, names in by_runtime.items():
         by_names.setdefault(_listed(_few(names)), []).append(runtime)

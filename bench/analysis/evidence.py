@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from bench.analysis.measures import last_observed, subject
-from bench.analysis.series import HOST, Series
+from bench.analysis.series import GUEST, HOST, Series
 from bench.analysis.stats import mean
 from bench.model import Judgement, Scalar, TenantRecord, TrialRecord
 
 Kind = Literal["counter", "gauge", "peak"]
 FACT = "fact:"
 KILLS = "memory.events.oom_kill"
+OF_GROUP = ("memory.events.max", "memory.events.high")
+"""Counters of a limit that a group holds. Where the size of the machine is the limit they stay at 0."""
 
 
 def kinds() -> dict[str, Kind]:
@@ -32,6 +34,8 @@ def number(
         return float(value) if isinstance(value, (int, float)) else None
     if metric == KILLS:
         return _kills(trial, tenant, series)
+    if metric in OF_GROUP and series.bounded_outside(trial.index, tenant.name):
+        return None
     for owner in (tenant.name, HOST):
         read = series.increment if _kind(metric, kind) == "counter" else series.largest
         found = read(trial.index, owner, metric)
@@ -74,24 +78,38 @@ def table(
 
 
 def spilled(trials: Sequence[TrialRecord], judgement: Judgement, series: Series) -> tuple[float | None, ...]:
-    """OOM kills on the host beyond those counted inside the tenant's group, per trial.
+    """OOM kills beyond those counted inside the tenant's group, per trial.
 
-    None where either counter is missing. Only for judgements that ask for it with `inside`.
+    Kills inside a machine are counted by its own kernel and never by the host's: there every kill on the
+    host is one too many, and beside a container inside a guest every further kill in that guest.
+    None where a counter is missing. Only for judgements that ask for it with `inside`.
     """
     whole = judgement.options.get("inside")
     if whole is None or judgement.event is None:
         return ()
-    result: list[float | None] = []
-    for trial in trials:
-        tenant = subject(judgement, trial.tenants)
-        own = number(judgement.event, trial, tenant, series, {}) if tenant else None
-        host = series.increment(trial.index, HOST, str(whole))
-        result.append(None if own is None or host is None else max(host - own, 0.0))
-    return tuple(result)
+    found = ((trial, subject(judgement, trial.tenants)) for trial in trials)
+    return tuple(
+        _spilled(judgement.event, str(whole), trial, tenant, series) if tenant else None
+        for trial, tenant in found
+    )
+
+
+def _spilled(
+    event: str, whole: str, trial: TrialRecord, tenant: TenantRecord, series: Series
+) -> float | None:
+    own = number(event, trial, tenant, series, {})
+    host = series.increment(trial.index, HOST, whole)
+    if host is None or not series.machine(trial.index, tenant.name):
+        return None if own is None or host is None else max(host - own, 0.0)
+    if series.bounded_outside(trial.index, tenant.name):
+        return host
+    guest = series.increment(trial.index, tenant.name, f"{GUEST}{whole}")
+    return None if own is None or guest is None else host + max(guest - own, 0.0)
 
 
 def _kind(metric: str, kind: Mapping[str, Kind]) -> Kind | None:
     """The declared kind; a name ending in current or peak tells it where no collector declares one."""
+    metric = metric.removeprefix(GUEST)
     if metric in kind:
         return kind[metric]
     last = metric.rpartition(".")[2]

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench import plan as plans
-from bench.analysis import evidence, stall, verdict, wording
+from bench.analysis import evidence, machines, series, stall, verdict, wording
 from bench.analysis.basis import Basis, Holding, Ruling
 from bench.analysis.cells import Cell, blank, exits, expected, kills, of_skipped, requested
 from bench.analysis.conclusion import conclusion, inconclusive_cases
 from bench.analysis.holding import held
 from bench.analysis.measures import Measured, Question, measure
-from bench.analysis.series import Series
 from bench.analysis.stats import interval, mean
 from bench.frames import Run
 from bench.model import Experiment, Finding, Reading, Scalar, TrialRecord
@@ -31,13 +30,15 @@ def analyse(run: Run) -> list[Finding]:
 class _Analysis:
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.series = Series(run.samples)
+        self.series = series.of(run)
         self.kinds = evidence.kinds()
         self.skipped = {s.case.id: s for s in run.plan.skipped}
         self.cases = {c.id: c for c in run.plan.cases}
         self.records: dict[str, list[TrialRecord]] = {}
         for record in run.records:
             self.records.setdefault(record.case, []).append(record)
+        self.emulators = {r.runtime for r in run.records if "tcg" in machines.accelerators([r])}
+        self.emulators |= set(run.plan.emulated)
         self.measured: dict[tuple[str, str], list[Measured]] = {}
 
     def findings(self) -> list[Finding]:
@@ -61,7 +62,7 @@ class _Analysis:
     def _finding(self, cell: Cell) -> Finding:
         skipped = self.skipped.get(cell.case)
         if skipped is not None:
-            return of_skipped(cell, skipped)
+            return replace(of_skipped(cell, skipped), emulated=self._emulated(cell))
         everything = self.records.get(cell.case, [])
         trials = [r for r in everything if r.status == "ok"]
         if not trials:
@@ -89,6 +90,7 @@ class _Analysis:
             evidence=seen,
             values=tuple(v for v in basis.values if v is not None),
             trials=tuple(r.index for r in trials),
+            emulated=basis.emulated,
         )
         broken = len(everything) - len(trials)
         return replace(finding, reason=self._reason(cell, finding, ruling, trials, broken))
@@ -101,26 +103,36 @@ class _Analysis:
                 f"all {len(broken)} trials broke: {broken[0].reason.splitlines()[0] or 'no reason given'}"
             )
             fix = next((r.partition("fix: ")[2] for r in (b.reason for b in broken) if "fix: " in r), "")
-            return replace(blank(cell), verdict="not testable", reason=reason, fix=fix)
+            return replace(self._blank(cell), verdict="not testable", reason=reason, fix=fix)
         fix = f"bench run --resume {self.run.path.name}"
         reason = "no trial of this case has finished"
-        return replace(blank(cell), verdict="not testable", reason=reason, fix=fix)
+        return replace(self._blank(cell), verdict="not testable", reason=reason, fix=fix)
+
+    def _blank(self, cell: Cell) -> Finding:
+        return replace(blank(cell), emulated=self._emulated(cell))
+
+    def _emulated(self, cell: Cell, trials: Sequence[TrialRecord] = ()) -> bool:
+        """Whether it ran on an emulated CPU: as its trials say, else as the plan knew."""
+        found = machines.accelerators(trials)
+        return "tcg" in found if found else cell.runtime in self.emulators
 
     def _values(self, cell: Cell, trials: Sequence[TrialRecord]) -> list[Measured]:
         """The measure of each trial; a control's is shared by all rows that do not change it."""
         of_row = cell.row.label if cell.experiment.verdict.measure == "outside" else ""
         key = (cell.case, of_row)
         if key not in self.measured:
-            question = Question(
-                cell.experiment.verdict, cell.row.limits, cell.experiment.settle, cell.control
-            )
+            question = self._question(cell)
             self.measured[key] = [measure(question, trial, self.series) for trial in trials]
         return self.measured[key]
+
+    def _question(self, cell: Cell) -> Question:
+        return Question(cell.experiment.verdict, cell.row.limits, cell.experiment.settle, cell.control)
 
     def _basis(self, cell: Cell, trials: Sequence[TrialRecord], values: Sequence[Measured]) -> Basis:
         judgement = cell.experiment.verdict
         unlimited, unlimited_reason = self._unlimited(cell, trials)
         due, expected_reason = expected(cell, unlimited, unlimited_reason)
+        emulated = self._emulated(cell, trials)
         images = {r.image for r in trials}
         missing = next((m.reason for m in values if m.value is None), "")
         if len(images) > 1:
@@ -145,6 +157,8 @@ class _Analysis:
             per=count(judgement.event_per),
             spilled=evidence.spilled(trials, judgement, self.series),
             tenants=len(cell.experiment.tenants),
+            emulated=emulated,
+            reached=self._reached(cell) if emulated else None,
         )
 
     def _unlimited(self, cell: Cell, trials: Sequence[TrialRecord]) -> tuple[float | None, str]:
@@ -167,6 +181,17 @@ class _Analysis:
             why = next((m.reason for m in values if m.reason), "none of its trials has finished")
             reason = f"the control gave no number: {why}"
         return None, reason
+
+    def _reached(self, cell: Cell) -> float | None:
+        """The most this runtime took in another row of the experiment: what it can do at least."""
+        found = []
+        for row in plans.rows(cell.experiment, self.run.plan.quick):
+            case = row.case_id(cell.runtime)
+            trials = [r for r in self.records.get(case, []) if r.status == "ok"]
+            if case != cell.case and trials:
+                values = self._values(replace(cell, row=row, case=case), trials)
+                found.append(mean([m.value for m in values if m.value is not None]))
+        return max((f for f in found if f is not None), default=None)
 
     def _held(self, cell: Cell, trials: Sequence[TrialRecord]) -> tuple[Holding, Reading]:
         limit = cell.experiment.verdict.limit
@@ -191,12 +216,14 @@ class _Analysis:
             case = self.cases[cell.case]
             facts = self.run.host.identity
             extra |= stall.evidence(
-                requested(cell), case.tenants[0].args.get("threads"), facts.get("cpu.count"),
+                requested(cell), case.tenants[0].args.get("threads"),
+                machines.processors(trials, facts.get("cpu.count")),
                 seen.get("cpu.stall.longest"), facts.get("cpu.cfs_slice_us"),
             )  # fmt: skip
         known = [s for s in basis.spilled if s is not None]
         if options.get("inside") and not cell.control:
             extra["kills.outside"] = sum(known) if known else None
+        extra |= machines.evidence(self._question(cell), trials, self.series)
         sources = sorted({m.source for m in values if m.source})
         if sources:
             extra["measured.from"] = ", ".join(sources)
@@ -218,7 +245,7 @@ class _Analysis:
             parts.append(wording.event(judgement, finding.evidence))
             parts.append(kills(cell, trials))
             parts += self._other_limits(cell, trials)
-        parts.append(ruling.why)
+        parts += [ruling.why, machines.remark(finding, trials, self.series)]
         if broken:
             parts.append(f"{broken} more trials broke")
         return wording.sentence(parts)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from bench.analysis.basis import Holding
+from bench.analysis.measures import place
 from bench.limits import LIMITS, parse_cpus, show
 from bench.model import Reading, Scalar, TenantRecord, TrialRecord
 
@@ -49,7 +50,7 @@ def _one(limit: str, asked: Scalar, tenant: TenantRecord) -> Holding:
     text = f"asked {show(limit, asked)}, {where} holds {show(limit, reading.value)}"
     if reading.reason:
         text += f" ({reading.reason})"
-    if _lower(limit, asked, reading.value) and _of_ancestor(reading.source, tenant.cgroup):
+    if _lower(limit, asked, reading.value) and _of_ancestor(reading.source, place(tenant)):
         return Holding("ancestor", f"a parent holds {show(limit, reading.value)} in {where}")
     return Holding("different", text)
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from bench.analysis.series import Array, Series
+from bench.analysis.series import GUEST, Array, Series
 from bench.limits import parse_cpus
 from bench.model import Judgement, Scalar, TenantRecord, TrialRecord
 
@@ -17,6 +17,10 @@ PERIOD = 0.1
 
 PHASE = 0.005
 """Seconds by which a span may miss a whole number of periods; 5 % of one."""
+
+GUEST_PHASE = 0.02
+"""The same for readings made inside a guest. They are made on the guest's own schedule and stamped when
+they arrive at the host, so the delay of the channel is in every time."""
 
 FROM_WORKLOAD = {"cpu.usage": "cpu.delivered"}
 """What the workload itself counts, used where no cgroup of the tenant could be sampled."""
@@ -86,7 +90,11 @@ def _rate(question: Question, trial: TrialRecord, tenant: TenantRecord, series: 
     window = steady_window([tenant], question.settle)
     if isinstance(window, str):
         return Measured(None, window)
-    return slope(*found, *window)
+    return slope(*found, *window, phase=_phase(trial, tenant, metric, series))
+
+
+def _phase(trial: TrialRecord, tenant: TenantRecord, metric: str, series: Series) -> float:
+    return GUEST_PHASE if series.source(trial.index, tenant.name, metric).startswith(GUEST) else PHASE
 
 
 def steady_window(tenants: Sequence[TenantRecord], settle: float) -> tuple[float, float] | str:
@@ -105,12 +113,13 @@ def steady_window(tenants: Sequence[TenantRecord], settle: float) -> tuple[float
     return window
 
 
-def slope(times: Array, values: Array, start: float, end: float) -> Measured:
+def slope(times: Array, values: Array, start: float, end: float, phase: float = PHASE) -> Measured:
     """Increase a second between two samples inside [start, end], a whole number of periods apart.
 
     Usage under a quota comes in bursts at the start of each period, so two readings at different
     phases of a period would be off by up to one burst. Among the first and last samples inside, the
-    pair farthest apart whose span is a whole multiple of the period within `PHASE` is taken.
+    pair farthest apart whose span is a whole multiple of the period within `PHASE` is taken; where
+    more than that is allowed, the pair that misses it least for its span.
     """
     first, stop = np.searchsorted(times, [start, end], side="left")
     if stop < len(times) and times[stop] == end:
@@ -120,10 +129,12 @@ def slope(times: Array, values: Array, start: float, end: float) -> Measured:
     heads, tails = times[first : first + 4], times[max(first, stop - 4) : stop]
     spans = tails[None, :] - heads[:, None]
     whole = np.round(spans / PERIOD)
-    fits = (np.abs(spans - whole * PERIOD) <= PHASE) & (whole >= 1)
+    misses = np.abs(spans - whole * PERIOD)
+    fits = (misses <= phase) & (whole >= 1)
     if not fits.any():
         return Measured(None, "no two readings in the steady part are a whole number of periods apart")
-    head, tail = np.unravel_index(np.argmax(np.where(fits, spans, -1.0)), spans.shape)
+    worth = spans if phase <= PHASE else -(misses + PHASE) / np.maximum(spans, PERIOD / 2)
+    head, tail = np.unravel_index(np.argmax(np.where(fits, worth, -np.inf)), spans.shape)
     low, high = first + int(head), max(first, stop - 4) + int(tail)
     return Measured(float((values[high] - values[low]) / (times[high] - times[low])))
 
@@ -132,7 +143,7 @@ def _from_workload(question: Question, tenant: TenantRecord, metric: str) -> Mea
     other = (CONTROL_FROM_WORKLOAD if question.control else FROM_WORKLOAD).get(metric)
     value = last_observed(tenant, other) if other else None
     if value is None:
-        where = "its cgroup" if tenant.cgroup else "a cgroup: the tenant has none"
+        where = "its cgroup" if place(tenant) else "a cgroup: the tenant has none"
         return Measured(None, f"{metric} was not sampled from {where}")
     return Measured(value, source=f"the workload's own {other}")
 
@@ -175,16 +186,17 @@ def _common_rates(
     rates = []
     for tenant in tenants:
         found = series.get(trial.index, tenant.name, question.judgement.metric)
-        rates.append(slope(*found, *window) if found else Measured(None, "was not sampled"))
+        phase = _phase(trial, tenant, question.judgement.metric, series)
+        rates.append(slope(*found, *window, phase=phase) if found else Measured(None, "was not sampled"))
     return rates
 
 
 def not_siblings(tenants: Sequence[TenantRecord]) -> str:
     """Why the weights of these tenants cannot be compared, or "": weights only count among siblings."""
-    places = [PurePosixPath(t.cgroup) if t.cgroup else None for t in tenants]
+    places = [PurePosixPath(found) if (found := place(t)) else None for t in tenants]
     known = [p for p in places if p is not None]
     if len(known) < len(places):
-        missing = ", ".join(t.name for t in tenants if not t.cgroup)
+        missing = ", ".join(t.name for t in tenants if not place(t))
         return f"the cgroup of tenant {missing} is not known, so the weights cannot be compared"
     if len(set(known)) < len(known):
         return f"the tenants share the cgroup {known[0]}"
@@ -192,6 +204,12 @@ def not_siblings(tenants: Sequence[TenantRecord]) -> str:
     if len(parents) > 1:
         return f"the cgroups of the tenants are not siblings: {' and '.join(str(p) for p in known)}"
     return ""
+
+
+def place(tenant: TenantRecord) -> str | None:
+    """The tenant's cgroup: on the host, else inside the guest it lived in; None where neither is known."""
+    inside = tenant.facts.get("guest.cgroup")
+    return tenant.cgroup or (str(inside) if inside else None)
 
 
 def _peak(question: Question, trial: TrialRecord, tenant: TenantRecord, series: Series) -> Measured:
@@ -215,21 +233,44 @@ def _outside(question: Question, trial: TrialRecord, tenant: TenantRecord, serie
     asked = question.limits.get(tenant.name, {}).get("cpuset")
     if asked is None:
         return Measured(None, "no CPU set was asked for", testable=False)
-    allowed = set(parse_cpus(str(asked)))
-    inside = outside = 0.0
+    metric, allowed = question.judgement.metric, set(parse_cpus(str(asked)))
+    if numbered_inside(tenant):
+        by_cpu, source = seconds_on(trial, tenant, metric, series), "the host's CPU time of the machine"
+        if not by_cpu:
+            cause = f"the workload knows only CPU numbers of its machine, and the host has no {metric} of it"
+            return Measured(None, cause, testable=False)
+    else:
+        by_cpu, source = observed_on(tenant, metric), ""
+    whole = sum(by_cpu.values())
+    if whole <= 0:
+        return Measured(None, f"the workload reported no {metric} by CPU{_ending(tenant)}")
+    outside = sum(seconds for cpu, seconds in by_cpu.items() if cpu not in allowed)
+    return Measured(outside / whole, source=source)
+
+
+def numbered_inside(tenant: TenantRecord) -> bool:
+    """Whether the CPU numbers a workload reports are those of its machine and say nothing of the host's."""
+    return tenant.facts.get("cpu.numbering") == "guest"
+
+
+def observed_on(tenant: TenantRecord, metric: str) -> dict[int, float]:
+    """What the workload reported by CPU, summed."""
+    found: dict[int, float] = {}
     for o in tenant.observations:
-        if (
-            o.metric == question.judgement.metric
-            and o.value is not None
-            and o.labels.get("cpu", "").isdecimal()
-        ):
-            if int(o.labels["cpu"]) in allowed:
-                inside += o.value
-            else:
-                outside += o.value
-    if inside + outside <= 0:
-        return Measured(None, f"the workload reported no {question.judgement.metric} by CPU{_ending(tenant)}")
-    return Measured(outside / (inside + outside))
+        if o.metric == metric and o.value is not None and o.labels.get("cpu", "").isdecimal():
+            cpu = int(o.labels["cpu"])
+            found[cpu] = found.get(cpu, 0.0) + o.value
+    return found
+
+
+def seconds_on(trial: TrialRecord, tenant: TenantRecord, metric: str, series: Series) -> dict[int, float]:
+    """CPU seconds of the tenant's machine by host CPU while it was watched; empty where not sampled."""
+    found = {
+        int(name.rpartition(".")[2]): series.gain(trial.index, tenant.name, name)
+        for name in series.names(f"{metric}.")
+        if name.rpartition(".")[2].isdecimal()
+    }
+    return {cpu: seconds for cpu, seconds in found.items() if seconds is not None}
 
 
 def _ending(tenant: TenantRecord) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from bench.analysis import series as readings
 from bench.analysis.series import HOST, Series
 from bench.analysis.stats import mean
 from bench.frames import Run
@@ -57,7 +58,7 @@ class RunQuality:
 
 def quality(run: Run, series: Series | None = None) -> RunQuality:
     """The noise of `run`. Pass `series` where one was built already."""
-    series = series or Series(run.samples)
+    series = series or readings.of(run)
     done = [r for r in run.records if r.status == "ok"]
     broken = tuple((r.index, r.reason.partition("\n")[0]) for r in run.records if r.status != "ok")
     checks = tuple(_check(name, done, series) for name in _CHECKS)
@@ -129,6 +130,9 @@ def _foreign(trial: TrialRecord, series: Series) -> float | None:
 
 
 def _used_while_watched(trial: TrialRecord, tenant: TenantRecord, series: Series) -> float | None:
+    """CPU seconds of the host; None for a tenant inside a guest, whose CPU time is not the host's."""
+    if series.source(trial.index, tenant.name, "cpu.usage") != "cpu.usage":
+        return None
     found = series.get(trial.index, tenant.name, "cpu.usage")
     return None if found is None else float(found[1][-1] - found[1][0])
 
@@ -148,9 +152,14 @@ def _per_second(trial: TrialRecord, metric: str, series: Series) -> float | None
 
 
 def _accounting(trial: TrialRecord, series: Series) -> float | None:
-    """How far apart the cgroup and wait4(2) count the CPU time of a tenant; the worst tenant."""
+    """How far apart the cgroup and wait4(2) count the CPU time of a tenant; the worst tenant.
+
+    Not of machines: the group is that of QEMU, and wait4 was called inside.
+    """
     differences = []
     for tenant in trial.tenants:
+        if series.machine(trial.index, tenant.name):
+            continue
         counted = series.increment(trial.index, tenant.name, "cpu.usage")
         if counted is None or tenant.rusage is None:
             continue

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 
+from bench.analysis import emulation
 from bench.analysis.basis import Basis, Ruling
+from bench.analysis.proof import acted, completed, killed
 from bench.analysis.stats import interval, mean
-from bench.model import Exit, Interval, Judgement, Verdict
+from bench.model import Interval, Judgement, Verdict
 
 LIKE_UNLIMITED = 0.8
 """A workload that gets this much of what it gets without limits is not limited."""
@@ -20,9 +22,6 @@ CLEARLY_OUTSIDE = 0.05
 
 MISSING = 1 / 3
 """Above this part of trials without a number nothing passes: those that are left are a selection."""
-
-ACTS = ("cpu.nr_throttled", "memory.events.", "pids.events.", "fact:net.overlimits")
-"""Counters that only a limit that acts moves; bytes written, for one, prove nothing of a limit."""
 
 CONTROL_FIX = "run the runtime process as well: it is the control"
 
@@ -42,6 +41,10 @@ def judge(basis: Basis) -> Ruling:
     verdict, why = _against_tolerance(basis, deviation)
     if verdict == "pass":
         verdict, why = _confirmed(basis)
+    before = verdict
+    verdict, why = emulation.reconsidered(basis, deviation, bounds(basis.judgement), verdict, why)
+    if verdict != before:
+        return Ruling(verdict, why, emulation.FIX, deviation)
     if _needs_control(basis) and basis.unlimited is None:
         counted = f"judged with the kernel's own counter, as {basis.unlimited_reason}"
         why = f"{why}; {counted}" if why else counted
@@ -120,7 +123,7 @@ def _precondition(basis: Basis) -> Ruling | None:
         return None
     free = basis.unlimited
     if free is None:
-        return None if _proof(basis) else Ruling("not testable", basis.unlimited_reason, CONTROL_FIX)
+        return None if acted(basis) else Ruling("not testable", basis.unlimited_reason, CONTROL_FIX)
     if j.measure == "outside":
         if free >= CLEARLY_OUTSIDE:
             return None
@@ -136,16 +139,6 @@ def _precondition(basis: Basis) -> Ruling | None:
 def _needs_control(basis: Basis) -> bool:
     j = basis.judgement
     return j.options.get("binds") is not False and bool(j.headroom) and j.measure != "share"
-
-
-def _proof(basis: Basis) -> bool:
-    """Whether the kernel itself says, in every trial, that the limit acted."""
-    if basis.control or basis.judgement.event_rule != "some":
-        return False
-    acts = (basis.judgement.event or "").startswith(ACTS)
-    if acts and basis.events and all(e is not None and e > 0 for e in basis.events):
-        return True
-    return basis.judgement.exit == "oom" and bool(basis.exits) and _killed(basis) == len(basis.exits)
 
 
 # --- the number ---------------------------------------------------------------------------------
@@ -176,7 +169,7 @@ def _as_if_unlimited(basis: Basis, deviation: Interval) -> bool:
         return (fair - expected) * deviation.estimate > 0 and abs(measured - fair) < abs(measured - expected)
     above = deviation.low is not None and deviation.low > bounds(j)[1]
     if j.exit == "oom":
-        return above and _killed(basis) == 0 and all(_completed(trial[0][1]) for trial in basis.exits)
+        return above and killed(basis) == 0 and all(completed(trial[0][1]) for trial in basis.exits)
     return above and basis.unlimited is not None and measured >= LIKE_UNLIMITED * basis.unlimited
 
 
@@ -202,14 +195,14 @@ def _confirmed(basis: Basis) -> tuple[Verdict, str]:
 
 def _unwanted_exits(basis: Basis) -> str:
     j = basis.judgement
-    if j.exit == "oom" and _killed(basis) < len(basis.exits):
-        return f"the workload was not OOM-killed in {_of(len(basis.exits) - _killed(basis), basis)}"
+    if j.exit == "oom" and killed(basis) < len(basis.exits):
+        return f"the workload was not OOM-killed in {_of(len(basis.exits) - killed(basis), basis)}"
     if j.exit == "completed":
-        bad = [(n, e) for trial in basis.exits for n, e in trial if not _completed(e)]
+        bad = [(n, e) for trial in basis.exits for n, e in trial if not completed(e)]
         if bad:
             name, exit_ = bad[0]
             how = f"exited with status {exit_.code}" if exit_.reason == "exited" else f"ended: {exit_.reason}"
-            trials = sum(any(not _completed(e) for _, e in trial) for trial in basis.exits)
+            trials = sum(any(not completed(e) for _, e in trial) for trial in basis.exits)
             return f"tenant {name} {how} in {_of(trials, basis)}"
     return ""
 
@@ -237,14 +230,6 @@ def _counted(basis: Basis) -> tuple[Verdict, str]:
     if ratio <= j.event_bound + _EPSILON:
         return "pass", ""
     return "fail", f"{j.event} in {ratio:.0%} of {j.event_per}, at most {j.event_bound:.0%} allowed"
-
-
-def _killed(basis: Basis) -> int:
-    return sum(trial[0][1].reason == "oom" for trial in basis.exits if trial)
-
-
-def _completed(exit_: Exit) -> bool:
-    return exit_.reason == "exited" and exit_.code == 0
 
 
 def _of(count: int, basis: Basis) -> str:

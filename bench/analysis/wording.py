@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bench.limits import LIMITS, show
-from bench.model import Interval, Judgement, Scalar
+from bench.model import Finding, Interval, Judgement, Scalar
 
 _SHOWN_AS = {"bytes": "memory", "cores": "cpu", "bytes/s": "io.write"}
 _EVENTS = {
@@ -92,6 +92,16 @@ def event(judgement: Judgement, evidence: Mapping[str, Scalar | None]) -> str:
 def sentence(parts: Sequence[str]) -> str:
     """Clauses joined, empty ones left out."""
     return "; ".join(part for part in parts if part)
+
+
+def named(runtime: str, emulated: bool) -> str:
+    """The runtime as it is called wherever results stand: "libvirt (emulated)"."""
+    return f"{runtime} (emulated)" if emulated else runtime
+
+
+def runtime_name(finding: Finding) -> str:
+    """The runtime of a finding, with "(emulated)" where its CPU was."""
+    return named(finding.runtime, finding.emulated)
 
 
 def _count(mean: float) -> str:

@@ -50,7 +50,8 @@ class Collector:
         container = getattr(sandbox, "container_id", None)
         if not container:
             return None
-        client = engines.connect(getattr(sandbox, "engine", "docker"), TIMEOUT)
+        address = getattr(sandbox, "address", None)
+        client = engines.connect(getattr(sandbox, "engine", "docker"), TIMEOUT, address)
         return None if isinstance(client, Missing) else Reader(client, str(container))
 
 

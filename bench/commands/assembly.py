@@ -18,6 +18,9 @@ from bench.model import Experiment, Plan, Scalar, Suite
 from bench.runtimes import Runtime
 from bench.store import RunDirectory
 
+JOIN_WHERE_NATIVE = ("libvirt",)
+"""Runtimes that a run takes besides the suite's where the host has hardware virtualisation."""
+
 
 def assemble(
     *,
@@ -32,8 +35,7 @@ def assemble(
     """The plan those options ask for, and the host it was made for. Raises UsageError, SuiteError."""
     wanted = with_limits(suites.load(suite), limits)
     check_workloads(wanted)
-    names = [n.strip() for n in runtimes.split(",") if n.strip()] if runtimes else list(wanted.runtimes)
-    loaded = load_runtimes(names)
+    loaded = load_runtimes(chosen_runtimes(runtimes, wanted.runtimes))
     if only and not any(only in e.name for e in wanted.experiments):
         known = [e.name for e in wanted.experiments]
         raise UsageError(
@@ -52,7 +54,36 @@ def assemble(
         only=only,
         overrides=limits,
     )
-    return made, host
+    return replace(made, emulated=tuple(emulated(host))), host
+
+
+def chosen_runtimes(option: str | None, suggested: Sequence[str]) -> list[str]:
+    """Names of the runtimes to take: those of the option, "all", or the suite's and native machines.
+
+    A machine with an emulated CPU takes long and says nothing of costs, so it joins only when named.
+    """
+    if not option:
+        return [*suggested, *(n for n in JOIN_WHERE_NATIVE if n not in suggested and _native(n))]
+    named = [n.strip() for n in option.split(",") if n.strip()]
+    return list(dict.fromkeys(x for n in named for x in (_all(suggested) if n == "all" else [n])))
+
+
+def _all(suggested: Sequence[str]) -> list[str]:
+    """Every registered runtime, the suite's first."""
+    return [*suggested, *(n for n in runtime_registry.names() if n not in suggested)]
+
+
+def _native(name: str) -> bool:
+    """Whether this host lacks nothing for that runtime and runs it on its own CPU."""
+    if name not in runtime_registry.names():
+        return False
+    runtime = runtime_registry.load(name)
+    return not list(runtime.requires()) and not runtime.emulated()
+
+
+def emulated(host: Host) -> list[str]:
+    """Those runtimes of the host that would run on an emulated CPU; not asked of those that cannot run."""
+    return [n for n, runtime in host.runtimes.items() if not host.missing(n) and runtime.emulated()]
 
 
 def host_for(names: Sequence[str]) -> Host:

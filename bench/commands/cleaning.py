@@ -29,6 +29,14 @@ def clean(*, dry_run: bool = False, services: bool = False, ledger: Ledger | Non
         ledger.compact()
     if services and not dry_run:
         from bench.host import services as daemons
+        from bench.host.vm import daemon
 
-        click.echo("stopped the Docker daemon" if daemons.stop_dockerd() else "no daemon of ours is running")
+        stopped = daemons.stop_dockerd(), daemon.stop_libvirtd()
+        for ran, name in zip(stopped, ("the Docker daemon", "libvirt's daemons"), strict=True):
+            if ran:
+                click.echo(f"stopped {name}")
+        if not any(stopped):
+            click.echo("no daemon of ours is running")
+        if daemon.close_kvm():
+            click.echo("put /dev/kvm back as it was")
     return 4 if failed else 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -14,10 +16,13 @@ import msgspec
 from bench import plan as planning
 from bench import store
 from bench.commands import assembly
-from bench.errors import BenchError, NothingToRunError
+from bench.errors import BenchError, NothingToRunError, UsageError
 from bench.feasible import Host
-from bench.model import Finding
+from bench.model import Finding, Plan
 from bench.store import RunDirectory
+
+if TYPE_CHECKING:
+    from bench.commands.progress import Display
 
 
 def chosen(run: Path | None, runs: Path) -> Path:
@@ -28,8 +33,36 @@ def chosen(run: Path | None, runs: Path) -> Path:
     return found
 
 
+def place(resume: Path | None, on: str | None) -> str | None:
+    """The guest to carry a run out in, None for this host; an unfinished run goes on where it was begun."""
+    if resume is None:
+        return on
+    was = store.open_run(resume).host().identity.get("inside")
+    if on and on != was:
+        begun = f"inside {was}" if was else "on this host itself"
+        raise UsageError(f"{resume} was begun {begun}, not inside {on}",
+                         fix=f"bench run --resume {resume}")  # fmt: skip
+    return str(was) if was else None
+
+
 def run(runs: Path, resume: Path | None, *, as_json: bool, report: bool, options: dict[str, Any]) -> int:
-    """Carry out a new or unfinished run; returns the exit status."""
+    """Carry out a new or unfinished run on this host; returns the exit status."""
+    from bench.commands.progress import Display
+
+    began = time.monotonic()
+    with opened(runs, resume, options) as (directory, host):
+        with Display(directory, quiet=as_json) as display:
+            interrupted = carry_out(
+                directory, host, display, more=lambda go_on: decide_more(directory, display.note, go_on)
+            )
+        return conclude(directory, began, as_json=as_json, report=report, interrupted=interrupted)
+
+
+@contextlib.contextmanager
+def opened(
+    runs: Path, resume: Path | None, options: dict[str, Any], run_id: str | None = None
+) -> Iterator[tuple[RunDirectory, Host]]:
+    """The directory of a new or unfinished run and the host it is for, while this host's lock is held."""
     from bench.host import facts
     from bench.ledger import state_dir
     from bench.session import exclusive
@@ -45,38 +78,49 @@ def run(runs: Path, resume: Path | None, *, as_json: bool, report: bool, options
             raise NothingToRunError("nothing can run here: " + "; ".join(causes), fix="bench doctor")
     with exclusive(state_dir() / "lock"):
         if not resume:
-            directory = store.create(runs, plan, facts.read())
-        return _conduct(directory, host, as_json=as_json, report=report)
+            directory = store.create(runs, plan, facts.read(), run_id=run_id)
+        yield directory, host
 
 
-def _conduct(directory: RunDirectory, host: Host, *, as_json: bool, report: bool) -> int:
+def carry_out(
+    directory: RunDirectory,
+    host: Host,
+    display: Display,
+    finished: Callable[[int], None] = lambda index: None,
+    more: Callable[[Callable[[Plan], None]], None] = lambda go_on: None,
+) -> bool:
+    """Run the trials of the plan that are not on disk yet; True where it was interrupted.
+
+    `finished` is told the index of each; `more` may go on with a grown plan in the same session.
+    """
     from bench import collectors as registry
-    from bench.commands.progress import Display
     from bench.engine import Interrupted
     from bench.feasible import collectors_here
     from bench.session import Session
 
-    began = time.monotonic()
     usable, lacking = collectors_here([registry.load(name) for name in registry.names()])
-    interrupted = False
-    with Display(directory, quiet=as_json) as display:
-        for missing in lacking:
-            display.note(f"collector {missing.what} is off: {missing.cause}")
-        try:
-            with Session(directory, host.runtimes, usable, host.image, display.progress()) as session:
-                try:
-                    display.plan(directory.info.plan)
-                    session.carry_out(directory.info.plan)
-                    _decide_more(session, directory, display)
-                finally:
-                    directory.update_plan(directory.info.plan, session.notes)
-        except Interrupted:
-            interrupted = True
-    return _conclude(directory, began, as_json=as_json, report=report, interrupted=interrupted)
+    for missing in lacking:
+        display.note(f"collector {missing.what} is off: {missing.cause}")
+    try:
+        progress = display.progress(finished)
+        with Session(directory, host.runtimes, usable, host.image, progress) as session:
+
+            def go_on(plan: Plan) -> None:
+                display.plan(plan)
+                session.carry_out(plan)
+
+            try:
+                go_on(directory.info.plan)
+                more(go_on)
+            finally:
+                directory.update_plan(directory.info.plan, session.notes)
+    except Interrupted:
+        return True
+    return False
 
 
-def _decide_more(session: Any, directory: RunDirectory, display: Any) -> None:
-    """Add blocks of undecided cases, one at a time, up to the suite's cap."""
+def decide_more(directory: RunDirectory, note: Callable[[str], None], go_on: Callable[[Plan], None]) -> None:
+    """Add blocks of undecided cases, one at a time, up to the suite's cap; `go_on` carries each out."""
     suite = directory.info.plan.suite
     plan = directory.info.plan
     cap = suite.max_blocks if not plan.quick else suite.quick_blocks + 2
@@ -88,9 +132,8 @@ def _decide_more(session: Any, directory: RunDirectory, display: Any) -> None:
         if len(plan.trials) == len(directory.info.plan.trials):
             return
         directory.update_plan(plan)
-        display.note(f"{len(undecided)} cells are undecided: one more block of them")
-        display.plan(plan)
-        session.carry_out(plan)
+        note(f"{len(undecided)} cells are undecided: one more block of them")
+        go_on(plan)
 
 
 def _undecided(directory: RunDirectory) -> list[str]:
@@ -106,9 +149,8 @@ def _undecided(directory: RunDirectory) -> list[str]:
         raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}") from error
 
 
-def _conclude(
-    directory: RunDirectory, began: float, *, as_json: bool, report: bool, interrupted: bool
-) -> int:
+def conclude(directory: RunDirectory, began: float, *, as_json: bool, report: bool, interrupted: bool) -> int:
+    """Analyse and report what there is; the exit status of the run."""
     status = analyse(directory.path, as_json=as_json)
     if report:
         for file in write_report(directory.path, html=True, pdf=True, output=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,12 +17,21 @@ from bench.model import Missing
 
 
 def start_daemons() -> None:
-    """Start a Docker daemon where none runs and no init system would; HostError says why it cannot."""
+    """Start Docker's and libvirt's daemons where none runs and no init system would; HostError says why not.
+
+    A host without libvirt is fine: the report says what its machines lack.
+    """
     from bench.host import services
+    from bench.host.vm import daemon
 
     missing = services.ensure_dockerd()
     if missing:
         raise HostError(missing.cause, fix=missing.fix)
+    daemon.open_kvm()
+    if shutil.which("libvirtd") and not daemon.SYSTEMD.is_dir():
+        missing = daemon.ensure_libvirtd()
+        if missing and missing.what != "libvirt-python":
+            raise HostError(missing.cause, fix=missing.fix)
 
 
 def examine() -> dict[str, Any]:
@@ -48,8 +58,22 @@ def examine() -> dict[str, Any]:
     for name in collectors.names():
         result["collectors"][name] = [msgspec.to_builtins(m) for m in collectors.load(name).requires()]
     refused = cgroups.detect().refuses()
+    result["machines"] = _machines()
     result["guard"] = msgspec.to_builtins(refused) if refused else None
     return result
+
+
+def _machines() -> dict[str, Any]:
+    """What runs the CPU of a virtual machine here, how that is known, and what slows libvirt down."""
+    from bench.host.vm import accelerator, daemon
+
+    found = accelerator.probe()
+    stall = daemon.kvm_stall()
+    return {
+        "accelerator": found.kind,
+        "reason": found.reason,
+        "stall": msgspec.to_builtins(stall) if stall else None,
+    }
 
 
 def _limit_state(runtime: runtimes.Runtime, limit: str) -> dict[str, str]:
@@ -78,6 +102,11 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"{identity['distribution']}, kernel {identity['kernel']}, {identity['cpu.count']} CPUs"
     yield f"cgroups: {identity['cgroup.mode']} ({identity['cgroup.controllers'] or 'no controllers'})"
     yield f"sandbox image: {found['image'] or 'none yet (fix: sudo bench image build)'}"
+    machines = found["machines"]
+    emulated = " (emulated: speed says nothing)" if machines["accelerator"] == "tcg" else ""
+    yield f"virtual machines: {machines['accelerator']}{emulated}: {machines['reason']}"
+    if machines["stall"]:
+        yield f"  {machines['stall']['cause']} (fix: {machines['stall']['fix']})"
     if found["guard"]:
         yield f"no guard cgroup: {found['guard']['cause']} (fix: {found['guard']['fix']})"
     yield ""

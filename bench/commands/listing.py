@@ -14,7 +14,10 @@ from bench.model import Plan
 
 
 def lines(what: str | None, runs: Path) -> Iterator[str]:
-    """Names with their titles; all kinds with headings where none is named."""
+    """Names with their titles; all kinds with headings where none is named; "matrix" is a table apart."""
+    if what == "matrix":
+        yield from matrix_lines()
+        return
     kinds = [what] if what else ["suites", "runtimes", "workloads", "collectors", "limits", "runs"]
     for kind in kinds:
         if not what:
@@ -38,10 +41,25 @@ def _entries(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
         yield from ((f.parent.name, str(f.parent)) for f in sorted(runs.glob("*/run.json")))
 
 
+def matrix_lines() -> Iterator[str]:
+    """What each runtime can limit as a Markdown table: limits down, runtimes across."""
+    known = {name: runtimes.load(name) for name in runtimes.names()}
+    known = dict(sorted(known.items(), key=lambda item: not item[1].baseline))
+    yield f"| limit | {' | '.join(f'`{name}`' for name in known)} |"
+    yield f"|---|{'---|' * len(known)}"
+    yield f"| is a | {' | '.join(runtime.title for runtime in known.values())} |"
+    for limit in limits.LIMITS.values():
+        cells = (
+            "control" if r.baseline else "✓" if limit.name in r.controls else "–" for r in known.values()
+        )
+        yield f"| {limit.title} (`{limit.name}`) | {' | '.join(cells)} |"
+
+
 def plan_lines(plan: Plan) -> Iterator[str]:
     """The plan in words: what runs, what cannot and why, and how long it takes."""
     yield f"{plan.suite.title}: {plan.suite.question}"
-    yield f"runtimes: {', '.join(plan.runtimes)} · blocks: {plan.blocks} · seed: {plan.seed}"
+    shown = ", ".join(_named(name, plan) for name in plan.runtimes)
+    yield f"runtimes: {shown} · blocks: {plan.blocks} · seed: {plan.seed}"
     yield ""
     counts = Counter(t.case for t in plan.trials)
     for experiment in plan.suite.experiments:
@@ -56,7 +74,26 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         for (runtime, verdict, cause, fix), number in sorted(reasons.items()):
             yield f"  {number:>3} × {runtime}: {verdict}: {cause}{f' (fix: {fix})' if fix else ''}"
     yield ""
+    yield from _times(plan)
     yield f"{len(plan.trials)} trials, about {duration(planning.estimate(plan))}"
+
+
+def _named(runtime: str, plan: Plan) -> str:
+    return f"{runtime} (emulated)" if runtime in plan.emulated else runtime
+
+
+def _times(plan: Plan) -> Iterator[str]:
+    """A line a runtime: its cases, its trials, and its part of the time."""
+    cases = {c.id: c for c in plan.cases}
+    for runtime in plan.runtimes:
+        own = [cases[t.case] for t in plan.trials if cases[t.case].runtime == runtime]
+        seconds = sum(planning.estimate_case(case) for case in own)
+        number = len({case.id for case in own})
+        if own:
+            text = f"{number:>3} cases {len(own):>4} trials   about {duration(seconds)}"
+            yield f"{_named(runtime, plan):<20} {text}"
+    if plan.emulated:
+        yield "emulated: no usable KVM on this host; limits are judged, speed says nothing about machines"
 
 
 def duration(seconds: float) -> str:

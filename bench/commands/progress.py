@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from bench import plan as planning
@@ -48,9 +49,14 @@ class Display:
         if self._tty:
             self._bar.stop()
 
-    def progress(self) -> Progress:
-        """The call-backs a session wants."""
-        return Progress(started=self._started, finished=self._finished, note=self.note)
+    def progress(self, finished: Callable[[int], None] = lambda index: None) -> Progress:
+        """The call-backs a session wants; `finished` is told the index of every finished trial as well."""
+
+        def took(planned: PlannedTrial, record: TrialRecord) -> None:
+            finished(planned.index)
+            self._finished(planned, record)
+
+        return Progress(started=self._started, finished=took, note=self.note)
 
     def plan(self, plan: Plan) -> None:
         """Take over a plan, new or grown."""

@@ -43,13 +43,16 @@ def endpoint(kind: Kind) -> str:
     return os.environ.get("CONTAINER_HOST") or f"unix://{PODMAN_SOCKET}"
 
 
-def connect(kind: Kind, timeout: float = TIMEOUT) -> DockerClient | Missing:
-    """A client of that engine on this machine, or what is missing. The caller closes it."""
+def connect(kind: Kind, timeout: float = TIMEOUT, address: str | None = None) -> DockerClient | Missing:
+    """A client of that engine on this machine, or of the one at `address`, or what is missing.
+
+    The caller closes it.
+    """
     import docker
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
-    url = endpoint(kind)
+    url = address or endpoint(kind)
     if not url.startswith("unix://"):
         return Missing(kind, f"{url} may be another machine, which cannot be watched from here",
                        "use an engine on this host: unset DOCKER_HOST")  # fmt: skip
@@ -158,17 +161,20 @@ def _client_for_removal(kind: Kind) -> Iterator[DockerClient]:
 
 def undo_container(name: str) -> None:
     """Kill and remove the container "ENGINE:NAME" with its volumes; nothing to do where it is gone."""
+    kind, container = _split(name)
+    with _client_for_removal(kind) as client:
+        sweep_parents(remove_container(client, container))
+
+
+def remove_container(client: DockerClient, container: str) -> str:
+    """Kill and remove that container with its volumes; its cgroup parent, "" where it has none or is gone."""
     from docker.errors import NotFound
 
-    kind, container = _split(name)
-    with (
-        _client_for_removal(kind) as client,
-        speaking(f"removing container {container}"),
-        contextlib.suppress(NotFound),
-    ):
+    with speaking(f"removing container {container}"), contextlib.suppress(NotFound):
         parent = client.api.inspect_container(container)["HostConfig"].get("CgroupParent") or ""
         client.api.remove_container(container, force=True, v=True)
-        sweep_parents(parent)
+        return str(parent)
+    return ""
 
 
 def sweep_parents(path: str, root: Path = Path("/")) -> None:
@@ -187,9 +193,10 @@ def sweep_parents(path: str, root: Path = Path("/")) -> None:
         mount = root / left.split()[4].lstrip("/")
         if right.split()[:1] != ["cgroup"] or mount in own:
             continue
-        for monitor in mount.joinpath(*parts).glob("conmon"):  # Podman's, beside its containers
+        # Podman's conmon, and now and then a container's own group that an OCI runtime forgot.
+        for inner in mount.joinpath(*parts).glob("*/"):
             with contextlib.suppress(OSError):
-                monitor.rmdir()
+                inner.rmdir()
         for depth in range(len(parts), 0, -1):
             with contextlib.suppress(OSError):  # absent, or another run's or trial's groups are below it
                 mount.joinpath(*parts[:depth]).rmdir()

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.analysis import series as readings
+from bench.analysis.conclusion import emulation
+from bench.analysis.machines import machines
 from bench.analysis.quality import quality
-from bench.analysis.series import Series
+from bench.analysis.wording import runtime_name
 from bench.frames import Run
 from bench.model import Experiment, Finding, Scalar
 from bench.render import figures, method, numbers, prose
+from bench.render import machines as virtual
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
 
@@ -26,7 +30,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One finding as a row of a table."""
+    """One finding as a row of a table. `runtime` is what it is called: "libvirt (emulated)"."""
 
     anchor: str
     runtime: str
@@ -80,10 +84,13 @@ class Document:
     title: str
     question: str
     conclusion: str
+    emulation: str
+    """What to know of emulated machines before any number is read; "" where there are none."""
     counts: tuple[tuple[Mark, int], ...]
     columns: tuple[Column, ...]
     matrix: tuple[Group, ...]
     sections: tuple[Section, ...]
+    machines: virtual.Machines | None
     gaps: tuple[prose.Gap, ...]
     about: method.About
     glossary: tuple[Mark, ...]
@@ -95,19 +102,23 @@ def build(run: Run) -> Document:
     found, runtimes = run.finding_list, run.plan.runtimes
     matrix = groups(found, runtimes, run.plan.suite.experiments)
     cols = columns(found, runtimes)
-    units, series = method.units(run), Series(run.samples)
+    units, series = method.units(run), readings.of(run)
     ids = anchors(found)
-    drawn = figures.draw(run, series, cols)
+    material = figures.Material(run, series, cols)
+    drawn, carried = figures.draw(material), machines(run, series)
+    note = emulation(found)
     return Document(
         title=run.plan.suite.title,
         question=run.plan.suite.question,
-        conclusion=run.conclusion or prose.outcome(run.finding_list),
+        conclusion=run.conclusion.removesuffix(note).rstrip() or prose.outcome(run.finding_list),
+        emulation=note,
         counts=tuple(prose.counts(run.finding_list)),
         columns=cols,
         matrix=matrix,
         sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
+        machines=virtual.section(carried, figures.of_machines(material, carried)),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),
-        about=method.about(run, quality(run, series)),
+        about=method.about(run, quality(run, series), carried),
         glossary=tuple(sorted(MARKS.values(), key=lambda m: -m.rank if m.style == "pass" else m.rank)),
     )
 
@@ -149,7 +160,7 @@ def _row(finding: Finding, rule: str, units: Mapping[str, str], anchor: str) -> 
     f = finding
     return Row(
         anchor=anchor,
-        runtime=f.runtime,
+        runtime=runtime_name(f),
         control=f.control,
         label=f.label,
         mark=mark(f),
@@ -191,7 +202,7 @@ def _trials(f: Finding) -> Value:
 
 def _evidence(name: str, value: Scalar | None, units: Mapping[str, str]) -> str:
     bare = name.removeprefix("fact:")
-    unit = units.get(bare, "")
+    unit = units.get(bare) or units.get(bare.removeprefix("guest."), "")
     if not unit and ".stall." in f".{bare}.":
         unit = "s"
     return numbers.quantity(value, unit, bare if bare.startswith("net.") else None)

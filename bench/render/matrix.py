@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.analysis.machines import emulated_runtimes
+from bench.analysis.wording import named
 from bench.model import Experiment, Finding
 from bench.render import numbers
 from bench.render.verdicts import Mark, mark, telling
@@ -29,6 +31,12 @@ class Column:
     runtime: str
     control: bool
     anchor: str
+    emulated: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the column is called: "libvirt (emulated)"."""
+        return named(self.runtime, self.emulated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,10 @@ def columns(findings: Sequence[Finding], runtimes: Sequence[str] = ()) -> tuple[
     """The runtimes in plan order; those only findings know come last."""
     controls = {f.runtime: f.control for f in findings}
     names = dict.fromkeys([*(r for r in runtimes if r in controls), *controls])
-    return tuple(Column(name, controls[name], f"r{index}") for index, name in enumerate(names))
+    emulated = emulated_runtimes(findings)
+    return tuple(
+        Column(name, controls[name], f"r{index}", name in emulated) for index, name in enumerate(names)
+    )
 
 
 def anchors(findings: Sequence[Finding]) -> dict[str, str]:

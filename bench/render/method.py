@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.analysis.machines import Machine
 from bench.analysis.quality import RunQuality
 from bench.frames import Run
 from bench.model import Scalar
@@ -38,13 +39,13 @@ class About:
     command: str
 
 
-def about(run: Run, found: RunQuality) -> About:
+def about(run: Run, found: RunQuality, machines: Sequence[Machine] = ()) -> About:
     """Everything about how a run was made; facts marked private are not read at all."""
     return About(
         id=run.id,
         created=run.created,
         version=run.version,
-        identity=_facts(run.host.identity),
+        identity=(*_facts(run.host.identity), *_accelerator(machines)),
         state=_facts(run.host.state),
         method=_method(run, found.images),
         noise=_noise(found),
@@ -76,7 +77,14 @@ def units(run: Run) -> Mapping[str, str]:
         seen.add(record.case)
         for tenant in record.tenants:
             found.update({o.metric: o.unit for o in tenant.observations if o.unit})
-    return {**found, **run.metric_units}
+    return {**found, **run.metric_units, "guest.cpu.rate": "cores"}
+
+
+def _accelerator(machines: Sequence[Machine]) -> tuple[Fact, ...]:
+    """What carried the virtual machines, as QEMU said."""
+    found = sorted({a for m in machines for a in m.accelerators})
+    shown = ", ".join({"kvm": "KVM", "tcg": "TCG: an emulated CPU"}.get(a, a) for a in found)
+    return (Fact("vm.accelerator", shown),) if found else ()
 
 
 def _facts(facts: Mapping[str, Scalar | None]) -> tuple[Fact, ...]:

@@ -16,7 +16,7 @@ LIGHT = {
     "pass": "#00694e", "fail": "#b03a00", "unenforced": "#8a5a00", "inconclusive": "#8d3b78",
     "untestable": "#57606a", "unoffered": "#57606a", "fact": "#0b5c8a",
     "r0": "#6e7781", "r1": "#0072b2", "r2": "#d55e00", "r3": "#009e73", "r4": "#cc79a7", "r5": "#b88700",
-    "r6": "#3a9bd6",
+    "r6": "#3a9bd6", "r7": "#7a5bb5", "r8": "#8a6648",
 }  # fmt: skip
 DARK = {
     "paper": "#14171b", "panel": "#1d2127", "ink": "#e7eaee", "soft": "#a3adb8", "rule": "#363d46",
@@ -24,10 +24,13 @@ DARK = {
     "pass": "#4fcfa5", "fail": "#ff9264", "unenforced": "#f0bb52", "inconclusive": "#eba4d2",
     "untestable": "#a3adb8", "unoffered": "#a3adb8", "fact": "#7cc4ee",
     "r0": "#9aa4af", "r1": "#5ab4ee", "r2": "#f58a4b", "r3": "#37c79b", "r4": "#e3a0c4", "r5": "#e6b84a",
-    "r6": "#86c8f2",
+    "r6": "#86c8f2", "r7": "#b39ae6", "r8": "#c9a78c",
 }  # fmt: skip
-MARKERS = ("X", "o", "s", "^", "D", "v", "P")
-DASHES = ((2.0, 1.6), (), (6.0, 1.6), (4.0, 1.4, 1.0, 1.4), (1.0, 1.0), (8.0, 2.0, 2.0, 2.0), (3.0, 3.0))
+MARKERS = ("X", "o", "s", "^", "D", "v", "P", "<", "*")
+DASHES = (
+    (2.0, 1.6), (), (6.0, 1.6), (4.0, 1.4, 1.0, 1.4), (1.0, 1.0), (8.0, 2.0, 2.0, 2.0), (3.0, 3.0),
+    (9.0, 3.0), (1.0, 3.0),
+)  # fmt: skip
 _NAMES = tuple(LIGHT)
 _VARIABLE = re.compile(r"var\(--([a-z0-9]+)\)")
 _SENTINEL = re.compile(r"#01fe([0-9a-f]{2})")
@@ -50,7 +53,7 @@ def looks(runtimes: Sequence[str], controls: frozenset[str]) -> dict[str, Look]:
         if name in controls:
             found[name] = Look("r0", MARKERS[0], DASHES[0])
         else:
-            step = limited % 6 + 1
+            step = limited % (len(MARKERS) - 1) + 1
             found[name] = Look(f"r{step}", MARKERS[step], DASHES[step])
             limited += 1
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bench.analysis.wording import runtime_name
 from bench.model import Finding
 from bench.render.verdicts import MARKS, Mark
 
@@ -32,8 +33,8 @@ def listed(words: Iterable[str]) -> str:
 def outcome(findings: Sequence[Finding]) -> str:
     """One sentence on what came out of these findings, runtime by runtime; controls are left out."""
     groups: dict[str, list[str]] = {}
-    for runtime in dict.fromkeys(f.runtime for f in findings if not f.control):
-        of = [f for f in findings if f.runtime == runtime and f.verdict is not None]
+    for runtime in dict.fromkeys(runtime_name(f) for f in findings if not f.control):
+        of = [f for f in findings if runtime_name(f) == runtime and f.verdict is not None]
         if of:
             groups.setdefault(_result(of), []).append(runtime)
     if not groups:
@@ -69,7 +70,7 @@ def gaps(findings: Sequence[Finding], titles: dict[str, str]) -> list[Gap]:
         Gap(
             mark=MARKS[of[0].verdict],
             title=titles.get(experiment, experiment),
-            runtimes=tuple(dict.fromkeys(f.runtime for f in of)),
+            runtimes=tuple(dict.fromkeys(runtime_name(f) for f in of)),
             labels=tuple(dict.fromkeys(f.label for f in of)),
             cause=cause,
             fix=fix,

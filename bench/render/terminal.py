@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.analysis.wording import runtime_name
 from bench.model import Finding
 from bench.render import matrix, numbers
 from bench.render.verdicts import mark
@@ -49,7 +50,7 @@ class Matrix:
         grid = Table(width=width, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
         grid.add_column("limit", ratio=3, overflow="fold")
         for column in self.columns:
-            title = Text(column.runtime, style="dim" if column.control else "bold")
+            title = Text(column.name, style="dim" if column.control else "bold")
             grid.add_column(title.append("\ncontrol, no limits") if column.control else title, ratio=2)
         for group in self.groups:
             grid.add_row(Text(group.title, style="bold"))
@@ -80,7 +81,7 @@ def _line_text(finding: Finding) -> Text:
     m = mark(finding)
     text = Text(f"{m.symbol} {m.word:<13}", style="dim" if finding.control else _STYLES[m.style])
     what = f"{finding.experiment}, {finding.label}" if finding.label else finding.experiment
-    text.append(f" {finding.runtime}: {what}", style="default")
+    text.append(f" {runtime_name(finding)}: {what}", style="default")
     value = numbers.deviation(finding) if finding.verdict is not None else numbers.measured(finding)
     if value:
         text.append(f" ({value})", style="default")

@@ -155,6 +155,12 @@ class Runtime(Protocol):
     def cost(self) -> float:
         """Seconds a trial takes beside its workload, for estimates only."""
 
+    def refuses(self, tenant: Tenant) -> Missing | None:
+        """Why it cannot hold the values of the tenant's limits, where that is known before one is tried."""
+
+    def emulated(self) -> bool:
+        """True where everything inside runs on an emulated CPU; asked only where `requires` is empty."""
+
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
         """What is kept over all trials of a run; entered once before the first that uses this runtime."""
 

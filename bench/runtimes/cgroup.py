@@ -38,6 +38,14 @@ class Runtime:
         """Seconds to park a process in its cgroup."""
         return 0.07
 
+    def refuses(self, tenant: Tenant) -> Missing | None:
+        """Nothing beyond what `lacks` says: the kernel is asked when a sandbox is opened."""
+        return None
+
+    def emulated(self) -> bool:
+        """False: what runs inside runs on the host's own CPU."""
+        return False
+
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
         """Nothing: every trial makes its own."""
         return contextlib.nullcontext()

@@ -13,6 +13,7 @@ from bench.host import cgroups, engines
 from bench.model import Missing, Tenant
 from bench.sandboxes import container_config
 from bench.sandboxes.container import ContainerSandbox
+from bench.sandboxes.container_place import Here
 from bench.sandboxes.native import tenant_scratch
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from bench.host.network import BridgePeer
     from bench.runtimes import Arena, Ground, Sandbox
-
-SHM_BYTES = 4 << 30
-"""Shared memory is bounded by the memory limit; the engine's 64 MiB would bound workloads before it."""
 
 
 class Runtime:
@@ -87,6 +85,14 @@ class Runtime:
         """Seconds to create, start and remove a container."""
         return 0.7
 
+    def refuses(self, tenant: Tenant) -> Missing | None:
+        """Nothing beyond what `lacks` says: the kernel is asked when a sandbox is opened."""
+        return None
+
+    def emulated(self) -> bool:
+        """False: what runs inside runs on the host's own CPU."""
+        return False
+
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
         """Nothing: every trial makes its own container."""
         return contextlib.nullcontext()
@@ -111,9 +117,13 @@ class Runtime:
             _check_egress(tenant, peer)
             binds = [f"{arena.workloads}:/workloads:ro", f"{scratch}:/scratch:rw"]
             config = self._config(client, tenant, arena, network, binds)
+            place = Here(
+                self.engine, arena.ledger, scratch, arena.disk.number if arena.disk else None,
+                str(config.get("CgroupParent") or ""),
+            )  # fmt: skip
             sandbox = ContainerSandbox(
-                client=client, engine=self.engine, name=name, image=image, tenant=tenant, arena=arena,
-                config=config, controls=self.controls, outside=scratch, bridge=peer,
+                client=client, engine=self.engine, name=name, image=image, tenant=tenant, run=arena.run,
+                config=config, controls=self.controls, place=place, bridge=peer,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox
@@ -124,24 +134,18 @@ class Runtime:
         found = cgroups.detect()
         with engines.speaking(f"asking {self.engine} what it is"):
             driver = str(client.info().get("CgroupDriver"))
-        own: dict[str, Any] = {
-            "security_opt": ["no-new-privileges"], "network_mode": network, "binds": binds,
-            "shm_size": SHM_BYTES, "log_config": {"Type": "none"}, **self._extra(),
-        }  # fmt: skip
-        if self.variant:
-            own["runtime"] = self.variant
-        if arena.guard is not None:
-            own["cgroup_parent"] = self._parent(arena.guard.path, driver)
         unified = found.unified()
         rescaled = bool(
             unified and arena.guard and not (unified.mount / arena.guard.path / "io.bfq.weight").exists()
         )
-        limits = container_config.host_config(
+        asked = container_config.arguments(
             tenant.limits, arena.disk.device if arena.disk else None,
             version=found.version("cpu") or 1, rescaled=rescaled and found.version("io") == 2,
+            network=network, binds=binds, runtime=self.variant,
+            parent=self._parent(arena.guard.path, driver) if arena.guard else None,
         )  # fmt: skip
         with engines.speaking("putting the limits together"):
-            config: dict[str, Any] = client.api.create_host_config(**own, **limits)
+            config: dict[str, Any] = client.api.create_host_config(**asked, **self._extra())
         return config
 
     def _extra(self) -> dict[str, Any]:

@@ -36,6 +36,14 @@ class Runtime:
         """Seconds to park a process."""
         return 0.06
 
+    def refuses(self, tenant: Tenant) -> Missing | None:
+        """Nothing beyond what `lacks` says: the kernel is asked when a sandbox is opened."""
+        return None
+
+    def emulated(self) -> bool:
+        """False: what runs inside runs on the host's own CPU."""
+        return False
+
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
         """Nothing: every trial makes its own."""
         return contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""One container as a sandbox: created and started with its command, watched through the host's cgroup."""
+"""One container as a sandbox: created and started with its command, watched through the kernel it runs on."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import gate
 from bench.errors import BenchError, LimitNotSetError, SandboxError
-from bench.host import cgroups, engines
+from bench.host import engines
 from bench.host.attach import Pump
 from bench.host.cgroups.values import agrees
-from bench.host.kernellog import OomWatch
-from bench.ledger import process_start
 from bench.model import Reading, Sample, Scalar, Tenant
 from bench.sandboxes import container_config
 from bench.sandboxes.container_process import ContainerProcess
@@ -24,8 +20,9 @@ from bench.sandboxes.container_process import ContainerProcess
 if TYPE_CHECKING:
     from docker import DockerClient
 
+    from bench.host.cgroups import Group
     from bench.host.network import BridgePeer
-    from bench.runtimes import Arena
+    from bench.sandboxes.container_place import Place
 
 POLL_TIMEOUT = 1
 _GONE = Reading(None, "", "the container had ended before its cgroup could be read")
@@ -40,21 +37,19 @@ class ContainerSandbox:
     name: str
     image: str
     tenant: Tenant
-    arena: Arena
+    run: str
     config: dict[str, Any]
     controls: frozenset[str]
-    outside: Path
-    """The scratch directory as the host sees it."""
+    place: Place
     bridge: BridgePeer | None = None
-    cgroup: cgroups.Group | None = None
+    cgroup: Group | None = None
+    """The container's cgroup once it runs, where that is on this host."""
     container_id: str = ""
     """The id once it was created, "" before."""
     workloads: str = "/workloads"
     scratch: str = "/scratch"
     peer: str | None = field(init=False)
     process: ContainerProcess | None = None
-    _entry: str | None = None
-    _log: OomWatch = field(default_factory=OomWatch)
     _kept: dict[str, Reading] = field(default_factory=dict)
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
 
@@ -62,16 +57,21 @@ class ContainerSandbox:
         self.peer = self.bridge.peer if self.bridge else None
 
     @property
+    def address(self) -> str:
+        """URL of the engine's socket."""
+        return self.place.address
+
+    @property
     def device(self) -> str | None:
         """The trial's disk as "MAJ:MIN", None where the case needs none."""
-        return self.arena.disk.number if self.arena.disk else None
+        return self.place.device
 
     def start(self, argv: Sequence[str], env: Mapping[str, str]) -> ContainerProcess:
         """Create the container, attach to its output, start it, and check every limit.
 
         SandboxError where the engine refuses to start it; LimitNotSetError where it refuses a limit.
         """
-        self._entry = self.arena.ledger.will_create("container", f"{self.engine}:{self.name}")
+        self.place.expect(self.name)
         began = time.monotonic()
         made = self._create(argv, env)
         created = time.monotonic()
@@ -99,7 +99,7 @@ class ContainerSandbox:
             with engines.speaking(f"creating {self.name}"):
                 made: dict[str, Any] = self.client.api.create_container(
                     self.image, list(argv), name=self.name, environment=dict(env), host_config=self.config,
-                    labels={"isobench": self.arena.run}, stdin_open=False, tty=False,
+                    labels={"isobench": self.run}, stdin_open=False, tty=False,
                 )  # fmt: skip
                 return made
         except SandboxError as error:
@@ -125,19 +125,13 @@ class ContainerSandbox:
         with engines.speaking(f"inspecting {self.name}"):
             found = self.client.api.inspect_container(self.container_id)
         pid = int(found["State"].get("Pid") or 0)
-        self.process = ContainerProcess(
-            pump, self._state, pid, process_start(pid) if pid else None, self._oom_killed
-        )
+        self.process = ContainerProcess(pump, self._state, self.place.alive, self.place.oom_killed)
         self._facts.update(container_config.asked(found["HostConfig"]))
-        self._facts.update(
-            {"container": self.container_id, "image.id": found.get("Image"), "pid": pid or None}
-        )
-        group = cgroups.of_pid(pid, cgroups.detect()) if pid else None
-        if group is None or not group.path or process_start(pid) is None:
+        self._facts.update({"container": self.container_id, "image.id": found.get("Image")})
+        if self.place.find(pid) is None:
             self._kept = dict.fromkeys(self.controls, _GONE)
             return
-        self.cgroup = group
-        self._facts["cgroup"] = group.absolute()
+        self.cgroup = self.place.cgroup
         rate = self.tenant.limits.get("net.egress")
         if rate is not None and self.bridge is not None:
             self.bridge.limit(pid, float(rate))  # nothing was sent yet: the gate is still closed
@@ -162,71 +156,58 @@ class ContainerSandbox:
 
     def _other_shares(self, weight: int) -> Reading | None:
         """The weight after the other known conversion of `cpu-shares` was tried; None where there is none."""
-        group = self.cgroup
-        version = cgroups.detect().version("cpu") or 1
-        for shares in container_config.cpu_shares(weight, version)[1:]:
+        for shares in container_config.cpu_shares(weight, self.place.version)[1:]:
             with engines.speaking(f"setting cpu-shares of {self.name}"):
                 self.client.api.update_container(self.container_id, cpu_shares=shares)
-            self._kept["cpu.weight"] = group.effective("cpu.weight") if group else _GONE
+            self._kept["cpu.weight"] = self.place.effective(["cpu.weight"]).get("cpu.weight", _GONE)
             return self._kept["cpu.weight"]
         return None
 
-    def _oom_killed(self) -> bool | None:
-        return self._log.killed_in(self.cgroup.path) if self.cgroup else None
-
     def _read(self) -> dict[str, Reading]:
-        readings: dict[str, Reading] = {}
-        for limit in sorted(self.controls):
-            if limit == "net.egress":
-                none = Reading(None, reason="this case has no network")
-                readings[limit] = self.bridge.rate() if self.bridge else none
-            elif self.cgroup:
-                readings[limit] = self.cgroup.effective(limit, self.device)
+        readings = self.place.effective(sorted(self.controls - {"net.egress"}))
+        if "net.egress" in self.controls:
+            none = Reading(None, reason="this case has no network")
+            readings["net.egress"] = self.bridge.rate() if self.bridge else none
         return readings
 
     def effective(self) -> dict[str, Reading]:
         """Every control as the kernel holds it; what was read right after the start once it has ended."""
-        if self.cgroup and self.cgroup.exists():
+        if self.place.exists():
             readings = self._read()
-            if self.cgroup.exists():  # else it went away between two files
+            if self.place.exists():  # else it went away between two files
                 self._kept = readings
         return dict(self._kept)
 
     def pids(self) -> list[int]:
         """Host PIDs of everything inside."""
-        return self.cgroup.pids() if self.cgroup else []
+        return self.place.pids()
 
     def facts(self) -> dict[str, Scalar | None]:
         """Seconds to create and to start, ids, the cgroup, what the engine was asked, the shaper's counts."""
-        return {**self._facts, **(self.bridge.counters() if self.bridge else {})}
+        return {**self.place.facts(), **self._facts, **(self.bridge.counters() if self.bridge else {})}
 
     def open_gate(self) -> None:
         """Let the workload begin."""
-        gate.touch(self.outside)
+        self.place.open_gate()
 
     def samples(self, origin: float) -> Sequence[Sample]:
-        """Nothing: the host's collectors see it all."""
-        return ()
+        """What was read where it ran; nothing of this host, whose own collectors see it all."""
+        return self.place.samples(origin)
 
     def kill(self) -> None:
-        """SIGKILL to everything inside, straight through the kernel: it works with a dead engine too."""
-        if self.cgroup and self.cgroup.exists():
-            self.cgroup.kill()
+        """SIGKILL to everything inside, past the engine: it works with a dead one too."""
+        self.place.kill()
 
     def close(self) -> None:
-        """Kill and remove the container, and the empty cgroups the engine made above it. Idempotent."""
+        """Kill and remove the container and what was made for it. Idempotent."""
         try:
-            self._log.close()
             if self.process:
                 self.process.close()
             with contextlib.suppress(BenchError):  # removal below is by force and reports for both
                 self.kill()
-            if self._entry:
-                engines.undo_container(f"{self.engine}:{self.name}")
-                self.arena.ledger.gone(self._entry)
-                self._entry = None
+            self.place.remove()
         finally:
-            engines.sweep_parents(str(self.config.get("CgroupParent") or ""))
+            self.place.close()
 
     def _state(self) -> dict[str, Any]:
         from docker import APIClient
@@ -235,9 +216,7 @@ class ContainerSandbox:
         with engines.speaking(f"inspecting {self.name}"):
             # A client of its own, as a call must not take long here; the version spares it a question.
             asker = APIClient(
-                base_url=engines.endpoint(self.engine),
-                version=self.client.api.api_version,
-                timeout=POLL_TIMEOUT,
+                base_url=self.place.address, version=self.client.api.api_version, timeout=POLL_TIMEOUT
             )
             with contextlib.closing(asker):
                 try:

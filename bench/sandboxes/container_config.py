@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.errors import LimitNotSetError
@@ -19,6 +19,8 @@ CONTROLS = frozenset(
     }
 )  # fmt: skip
 BLKIO_WEIGHT = (10, 1000)
+SHM_BYTES = 4 << 30
+"""Shared memory is bounded by the memory limit; the engine's 64 MiB would bound workloads before it."""
 _RATES = {
     "io.read": "device_read_bps", "io.write": "device_write_bps",
     "io.read_iops": "device_read_iops", "io.write_iops": "device_write_iops",
@@ -93,6 +95,19 @@ def host_config(
                 f"a container engine has no option for {name}", fix="use the cgroup runtime"
             )
     return config
+
+
+def arguments(
+    limits: Mapping[str, Scalar], device: str | None, *, version: int, rescaled: bool, network: str,
+    binds: Sequence[str], parent: str | None = None, runtime: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What docker-py's `create_host_config` is asked for; `parent` and `runtime` None for the default."""
+    asked: dict[str, Any] = {
+        "security_opt": ["no-new-privileges"], "network_mode": network, "binds": list(binds),
+        "shm_size": SHM_BYTES, "log_config": {"Type": "none"}, "cgroup_parent": parent, "runtime": runtime,
+    }  # fmt: skip
+    limited = host_config(limits, device, version=version, rescaled=rescaled)
+    return {name: value for name, value in asked.items() if value is not None} | limited
 
 
 def exit_of(state: Mapping[str, Any]) -> Exit | None:

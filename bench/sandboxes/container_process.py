@@ -1,4 +1,4 @@
-"""A container's first process, as far as its output, /proc, the engine and the kernel's log tell."""
+"""A container's first process, as far as its output, the engine and the kernel under it tell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from bench.errors import SandboxError
 from bench.host.attach import Pump
-from bench.ledger import process_start
 from bench.model import Exit, Rusage
 from bench.sandboxes import container_config
 
@@ -24,15 +23,15 @@ STREAM_GRACE = 2.0
 
 @dataclass(slots=True)
 class ContainerProcess:
-    """The first process of a container, as far as the engine and /proc tell."""
+    """The first process of a container, as far as the engine and the kernel tell."""
 
     pump: Pump
     inspect: Callable[[], Mapping[str, Any]]
     """State of the container, {} where it is gone; raises SandboxError where nobody answers."""
-    pid: int
-    started: int | None
+    alive: Callable[[], bool]
+    """Whether it may still run; False once the kernel surely has it no more."""
     oom_killed: Callable[[], bool | None]
-    """What the kernel's log says, for engines that do not notice."""
+    """What the kernel says, for engines that do not notice."""
     stdout: int = field(init=False)
     stderr: int = field(init=False)
     _exit: Exit | None = None
@@ -61,7 +60,7 @@ class ContainerProcess:
     def _seems_over(self) -> bool:
         if self.pump.ended:
             return True
-        if self.started is not None and process_start(self.pid) == self.started:
+        if self.alive():
             return False
         now = time.monotonic()
         self._vanished = self._vanished or now
@@ -77,7 +76,7 @@ class ContainerProcess:
             return Exit("lost", detail="the container was removed by somebody else")
         ended = container_config.exit_of(state)
         if ended and ended.reason == "signalled" and ended.signal == signal.SIGKILL and self.oom_killed():
-            return Exit("oom", signal=signal.SIGKILL, detail="says the kernel's log, not the engine")
+            return Exit("oom", signal=signal.SIGKILL, detail="says the kernel, not the engine")
         return ended
 
     def _unanswered(self, error: SandboxError) -> Exit | None:

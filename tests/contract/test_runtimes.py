@@ -7,7 +7,7 @@ import pytest
 from bench import runtimes
 from bench.errors import UsageError
 from bench.limits import LIMITS
-from bench.model import Missing
+from bench.model import Missing, Tenant
 
 NAMES = runtimes.names()
 
@@ -69,6 +69,15 @@ def test_every_control_is_offered_or_says_why_not_and_what_would_help(runtime):
 
 def test_it_says_what_a_trial_costs(runtime):
     assert 0 < runtime.cost() < 600
+
+
+def test_it_says_whether_its_cpu_is_emulated(runtime):
+    if not list(runtime.requires()):
+        assert isinstance(runtime.emulated(), bool)
+
+
+def test_values_without_limits_are_refused_by_none(runtime):
+    assert runtime.refuses(Tenant("a", "cpu/spin", {}, {})) is None
 
 
 def test_it_takes_the_arguments_of_the_contract(runtime):

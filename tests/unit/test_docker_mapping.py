@@ -166,7 +166,7 @@ def ended_process(inspect, oom_killed=lambda: None):
     os.close(write)
     pump = Pump(read)
     pump._thread.join(10)
-    process = ContainerProcess(pump, inspect, 1, None, oom_killed)
+    process = ContainerProcess(pump, inspect, lambda: False, oom_killed)
     return process
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import image
+from bench import image, imagecache
 from bench.aptsources import Source, host_sources, own_release, parse_deb822, parse_one_line
 from bench.errors import BenchError
 
@@ -205,4 +205,4 @@ def test_mount_points_below_a_tree_are_seen(tmp_path):
         f"30 1 0:5 / {tree}/dev rw - tmpfs none rw\n31 1 0:6 / {tree}-other rw - tmpfs none rw\n"
         f"32 1 0:7 / {tree}/a\\040b rw - tmpfs none rw\n"
     )
-    assert image.mounts_below(tree, tmp_path) == [f"{tree}/dev", f"{tree}/a b"]
+    assert imagecache.mounts_below(tree, tmp_path) == [f"{tree}/dev", f"{tree}/a b"]

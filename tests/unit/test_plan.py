@@ -2,11 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import plan, suite
-from bench.model import Plan, Skipped
+from bench.commands import assembly, listing
+from bench.feasible import Host
+from bench.host import cgroups
+from bench.model import Case, Missing, Plan, Skipped, Tenant
+from tests import machines
 
 SUITE = suite.load("cgroups")
 
@@ -87,3 +92,87 @@ def test_the_estimate_counts_only_what_is_left():
     made = planned(blocks=1)
     assert plan.estimate(made, done=[t.index for t in made.trials]) == 0
     assert plan.estimate(replace(made, trials=made.trials[:1])) < plan.estimate(made)
+
+
+# --- which runtimes, and what they take ---------------------------------------------------------
+
+
+class Machines:
+    """A runtime of machines; `lacking` and `slow` are what a host would answer."""
+
+    def __init__(self, lacking: bool = False, slow: bool = False) -> None:
+        self.lacking, self.slow = lacking, slow
+
+    def requires(self) -> list[Missing]:
+        return [Missing("qemu", "no QEMU", "apt-get install qemu")] if self.lacking else []
+
+    def emulated(self) -> bool:
+        assert not self.lacking, "a runtime that cannot run must not be asked"
+        return self.slow
+
+
+def given_machines(monkeypatch: pytest.MonkeyPatch, machines: Machines) -> None:
+    monkeypatch.setattr(
+        assembly.runtime_registry, "names", lambda: ["docker", "libvirt", "podman", "process"]
+    )
+    monkeypatch.setattr(assembly.runtime_registry, "load", lambda name: machines)
+
+
+@pytest.mark.parametrize(
+    ("machines", "joins"),
+    [(Machines(), True), (Machines(slow=True), False), (Machines(lacking=True), False)],
+)
+def test_machines_join_unasked_only_where_they_run_natively(monkeypatch, machines, joins):
+    given_machines(monkeypatch, machines)
+    found = assembly.chosen_runtimes(None, ("process", "docker"))
+    assert found == ["process", "docker", *(["libvirt"] if joins else [])]
+
+
+def test_all_is_every_registered_runtime_and_named_ones_are_taken_as_they_are(monkeypatch):
+    given_machines(monkeypatch, Machines(slow=True))
+    assert assembly.chosen_runtimes("all", ("process", "docker")) == [
+        "process",
+        "docker",
+        "libvirt",
+        "podman",
+    ]
+    assert assembly.chosen_runtimes("process, libvirt:full", ("process",)) == ["process", "libvirt:full"]
+    assert assembly.chosen_runtimes("libvirt:full,all", ("process",))[0] == "libvirt:full"
+
+
+def test_the_plan_knows_its_emulated_runtimes_and_does_not_ask_those_that_cannot_run():
+    known = {"process": Machines(), "libvirt": Machines(slow=True), "vagrant": Machines(lacking=True)}
+    host = Host(known, None, cgroups.detect(), 2, 2**30, root=True)  # type: ignore[arg-type]
+    assert assembly.emulated(host) == ["libvirt"]
+
+
+def test_the_plan_says_what_each_runtime_takes_and_which_are_emulated():
+    made = machines.make_plan(only="cpu-ceiling", blocks=2)
+    lines = list(listing.plan_lines(made))
+    assert "libvirt (emulated)" in lines[1]
+    (own,) = [line for line in lines if line.startswith("libvirt (emulated)")]
+    assert "5 cases   10 trials" in own
+    assert "about 60 s" in own  # 10 × (1.8 s of work + 4.2 s of booting)
+    assert any(line.startswith("emulated: no usable KVM") for line in lines)
+    plain = list(listing.plan_lines(planned()))
+    assert not any("emulated" in line for line in plain)
+
+
+def test_a_value_that_a_runtime_refuses_is_not_testable_with_its_cause():
+    class Small:
+        title, needs_image, controls = "small machine", False, frozenset({"memory"})
+
+        def requires(self) -> list[Missing]:
+            return []
+
+        def lacks(self, limit: str) -> None:
+            return None
+
+        def refuses(self, tenant: Tenant) -> Missing | None:
+            return Missing("memory", "a guest of 64 MiB does not boot", "ask more")
+
+    host = Host({"small": Small()}, None, cgroups.detect(), 2, 2**34, root=True)  # type: ignore[dict-item]
+    case = Case("c", "e", "small", (Tenant("a", "memory/touch", {}, {"memory": 2**26}),))
+    skipped = host.why_not("small", case)
+    assert skipped is not None
+    assert (skipped.verdict, skipped.cause) == ("not testable", "a guest of 64 MiB does not boot")

@@ -26,7 +26,7 @@ def run(tmp_path_factory):
 
 def drawn(run):
     columns = matrix.columns(run.finding_list, run.plan.runtimes)
-    return figures.draw(run, Series(run.samples), columns)
+    return figures.draw(Material(run, Series(run.samples), columns))
 
 
 def markers(picture, colour):
@@ -68,7 +68,7 @@ def test_a_stall_without_a_prediction_is_drawn_without_one(run):
 def test_without_samples_there_is_no_picture_over_time_and_no_failure(run):
     empty = Series(run.samples.iloc[:0])
     columns = matrix.columns(run.finding_list, run.plan.runtimes)
-    found = figures.draw(run, empty, columns)
+    found = figures.draw(Material(run, empty, columns))
     assert "fig-throttling" not in [f.id for f in found["cpu"]]
     assert found["pids"] == ()
     assert [f.id for f in found["memory"]] == ["fig-memory"]  # from what the workload reported
@@ -118,7 +118,7 @@ def test_text_with_dollars_and_angle_brackets_is_drawn_as_it_is():
 
 
 def test_every_runtime_has_a_marker_a_dash_and_a_colour_of_its_own():
-    names = ["process", "cgroup", "namespace", "docker", "podman", "libvirt", "vagrant"]
+    names = ["process", "cgroup", "namespace", "docker", "podman", "libvirt", "vagrant", "docker-vm", "runsc"]
     found = palette.looks(names, frozenset({"process"}))
     for part in ("colour", "marker", "dash"):
         assert len({getattr(look, part) for look in found.values()}) == len(names)

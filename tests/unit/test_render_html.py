@@ -11,7 +11,7 @@ from bench.analysis import findings as analysis
 from bench.errors import BenchError
 from bench.model import Finding, Interval
 from bench.render import assets, html, palette, pdf
-from tests import builders
+from tests import builders, machines
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=y>$x_{2$"
 
@@ -232,6 +232,53 @@ def test_assets_are_found_in_a_checkout_and_in_a_wheel(tmp_path):
         assets.directory(wheel)
     (wheel / "data" / "reports" / "report.html.j2").write_text("")
     assert assets.directory(wheel) == wheel / "data" / "reports"
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory):
+    plan = machines.make_plan(only="cpuset", blocks=2)
+    return html.render(judged(machines.write_run(tmp_path_factory.mktemp("machines"), plan)))
+
+
+def test_emulated_runtimes_are_called_so_everywhere_and_the_first_lines_say_what_that_means(emulated):
+    text = emulated
+    note = "3 runtimes ran in emulated virtual machines (no usable KVM on this host)"
+    assert text.count(note) == 1
+    assert text.index(note) < text.index('<table class="matrix many">')
+    for name in machines.BOOTS:
+        bare = re.findall(rf"(?<![\w/-]){name}(?! \(emulated\))(?=[\s<\"])", text)
+        # Alone it stands in the command that runs it again, and in the sentence on the emulator's times.
+        assert len(bare) <= 2, (name, bare)
+
+
+def test_machines_have_a_section_with_pictures_before_the_table(emulated):
+    text = emulated
+    (section,) = re.findall(r'<section class="limit" id="machines">.*?</section>', text, re.S)
+    assert section.index("<svg") < section.index("<table")
+    for shown in (
+        "TCG, emulated",
+        "6.1.0-test-cloud-amd64",
+        "Ready: libvirt (emulated) after",
+        "one boot",
+        "As the guest counts",
+        "bridge",
+    ):
+        assert shown in section, shown
+    assert "nothing about what virtual machines cost" in section
+    page = Page(text)
+    assert len(page.ids()) == len(set(page.ids()))
+
+
+def test_a_run_without_machines_has_no_such_section_and_no_note(text):
+    assert 'id="machines"' not in text
+    assert "emulated" not in re.sub(r"<style>.*?</style>", "", text, flags=re.S)
+
+
+def test_a_run_with_working_kvm_says_nothing_of_emulation(tmp_path):
+    plan = replace(machines.make_plan(only="cpuset", blocks=2, runtimes=("process", "libvirt")), emulated=())
+    text = html.render(judged(machines.write_run(tmp_path, plan, machines.carried("kvm"))))
+    assert "(emulated)" not in text
+    assert "KVM" in text
 
 
 def contrast(first: str, second: str) -> float:

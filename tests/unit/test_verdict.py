@@ -200,6 +200,78 @@ def test_a_fence_needs_a_control_that_strays() -> None:
     assert judge(replace(inside, values=(0.1, 0.1, 0.1))).verdict == "fail"
 
 
+# --- emulated machines --------------------------------------------------------------------------
+
+THROTTLED = replace(CEILING, event="cpu.nr_throttled")
+WRITTEN = replace(CEILING, event="io.wbytes")
+
+
+def test_an_emulated_guest_that_is_too_slow_for_the_limit_does_not_fail_it() -> None:
+    slow = basis(THROTTLED, 0.3, 0.301, 0.302, events=(0.0, 0.0, 0.0), emulated=True)
+    ruling = judge(slow)
+    assert ruling.verdict == "not testable"
+    assert "does not reach the limit (cpu.nr_throttled counted 0 times in 3 trials)" in ruling.why
+    assert "/dev/kvm" in ruling.fix
+    assert judge(replace(slow, emulated=False)).verdict == "fail"
+
+
+def test_too_little_fails_in_an_emulated_guest_as_well_where_the_limit_acted() -> None:
+    held = basis(THROTTLED, 0.3, 0.301, 0.302, events=(0.0, 9.0, 9.0), emulated=True)
+    assert judge(held).verdict == "fail"
+    short = basis(KILLED, 0.3, 0.301, 0.302, exits=exits(OOM, OOM, OOM), events=(None,) * 3, emulated=True)
+    assert judge(short).verdict == "fail"
+
+
+def test_bytes_written_do_not_tell_a_slow_emulator_from_a_limit() -> None:
+    slow = basis(WRITTEN, 0.3, 0.301, 0.302, events=(9.0, 9.0, 9.0), emulated=True)
+    assert judge(slow).verdict == "not testable"
+    assert "nothing counts here" in judge(slow).why
+    seen = replace(slow, reached=0.6)
+    assert judge(seen).verdict == "fail"  # it took more than this limit under another one
+
+
+def test_a_pass_of_an_emulated_guest_says_that_its_own_speed_was_not_measured() -> None:
+    passed = basis(WRITTEN, events=(9.0,) * 5, emulated=True)
+    assert judge(passed).verdict == "pass"
+    assert "without the limit was not measured" in judge(passed).why
+    assert judge(replace(passed, reached=0.61)).why == ""
+    assert judge(replace(passed, emulated=False)).why == ""
+    assert judge(basis(THROTTLED, events=(9.0,) * 5, emulated=True)).why == ""
+
+
+def test_a_bound_from_native_speed_is_no_test_of_an_emulated_guest() -> None:
+    slowed = replace(CEILING, rule="at-most", expected="capacity", tolerance=(0.0, 0.0), headroom=None)
+    low = basis(slowed, 0.1, 0.11, 0.12, emulated=True)
+    assert judge(low).verdict == "not testable"
+    assert "native speed" in judge(low).why
+    assert judge(replace(low, emulated=False)).verdict == "pass"
+
+
+def test_an_emulated_machine_that_needs_more_than_its_workload_is_not_a_limit_that_failed() -> None:
+    below = replace(
+        CEILING, event="cpu.nr_throttled", event_rule="few", event_per="cpu.nr_periods", event_bound=0.1,
+        options={"binds": False},
+    )  # fmt: skip
+    busy = basis(below, 0.7, 0.71, 0.72, events=(0.0,) * 3, per=(20.0,) * 3, emulated=True)
+    assert judge(busy).verdict == "not testable"
+    assert "takes more than the workload asks for" in judge(busy).why
+    assert judge(replace(busy, events=(9.0,) * 3)).verdict == "fail"
+    assert judge(replace(busy, emulated=False)).verdict == "fail"
+
+
+def test_shares_of_emulated_machines_are_judged_like_any() -> None:
+    even = basis(SHARE, 0.5, 0.501, 0.502, expected=0.8, tenants=2, emulated=True)
+    assert judge(even).verdict == "not enforced"
+
+
+@given(st.lists(st.floats(0.01, 3.0), min_size=2, max_size=6), st.booleans())
+def test_emulation_never_turns_a_verdict_into_a_pass(values: list[float], acted: bool) -> None:
+    one = basis(THROTTLED, *values, events=(float(acted),) * len(values))
+    plain, emulated = judge(one).verdict, judge(replace(one, emulated=True)).verdict
+    assert emulated in (plain, "not testable")
+    assert plain != "not enforced" or emulated == plain
+
+
 # --- exits and events ---------------------------------------------------------------------------
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.analysis.series import Series
-from bench.frames import Run
 from bench.model import Finding
-from bench.render.figures import bars, overtime, points
+from bench.render.figures import bars, machines, overtime, points
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure
-from bench.render.matrix import Column
 
 Draw = Callable[[Material, Sequence[Finding]], Figure | None]
 
@@ -27,15 +24,16 @@ BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
 }
 
 
-def draw(run: Run, series: Series, columns: Sequence[Column]) -> Mapping[str, tuple[Figure, ...]]:
+def draw(material: Material) -> Mapping[str, tuple[Figure, ...]]:
     """The figures of every section that has data for one."""
-    material = Material(run, series, columns)
     drawn: dict[str, tuple[Figure, ...]] = {}
     for section, functions in BY_SECTION.items():
-        findings = [f for f in run.finding_list if f.section == section]
+        findings = [f for f in material.run.finding_list if f.section == section]
         figures = (function(material, findings) for function in functions if findings)
         drawn[section] = tuple(f for f in figures if f is not None)
     return drawn
 
 
-__all__ = ["Figure", "draw"]
+of_machines = machines.draw
+
+__all__ = ["Figure", "Material", "draw", "of_machines"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bench.analysis.measures import numbered_inside, observed_on, seconds_on
 from bench.model import Finding
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure, finish, legend, sheet
@@ -20,7 +21,7 @@ def placement(material: Material, findings: Sequence[Finding]) -> Figure | None:
     for f in findings:
         found = _share(material, f)
         if found:
-            name = f.runtime + (" (control)" if f.control else "")
+            name = material.names[f.runtime] + (" (control)" if f.control else "")
             shares.setdefault(name, found)
     if not shares:
         return None
@@ -61,11 +62,19 @@ def _stack(axes: Any, shares: Sequence[dict[str, float]]) -> None:
 
 
 def _share(material: Material, finding: Finding) -> dict[str, float]:
-    total: dict[str, float] = {}
+    """Time by CPU of the host: as the workload says, or as the host counted it for a machine."""
+    metric = "cpu.seconds_on"
+    total: dict[int, float] = {}
     for trial in finding.trials:
         record = material.records.get(trial)
-        for o in material.observed(record, "cpu.seconds_on") if record and record.tenants else ():
-            cpu = o.labels.get("cpu", "?")
-            total[cpu] = total.get(cpu, 0.0) + float(o.value or 0)
+        if record is None or not record.tenants:
+            continue
+        tenant = record.tenants[0]
+        outside = numbered_inside(tenant)
+        by_cpu = (
+            seconds_on(record, tenant, metric, material.series) if outside else observed_on(tenant, metric)
+        )
+        for cpu, seconds in by_cpu.items():
+            total[cpu] = total.get(cpu, 0.0) + seconds
     whole = sum(total.values())
-    return {cpu: seconds / whole for cpu, seconds in total.items()} if whole > 0 else {}
+    return {str(cpu): seconds / whole for cpu, seconds in total.items()} if whole > 0 else {}

@@ -28,9 +28,12 @@ class Material:
     series: Series
     columns: Sequence[Column]
     looks: dict[str, palette.Look] = field(init=False)
+    names: dict[str, str] = field(init=False)
+    """What a runtime is called in a picture: "libvirt (emulated)"."""
 
     def __post_init__(self) -> None:
         controls = frozenset(c.runtime for c in self.columns if c.control)
+        self.names = {c.runtime: c.name for c in self.columns}
         self.looks = palette.looks([c.runtime for c in self.columns], controls)
 
     @cached_property

@@ -145,12 +145,14 @@ def _small_multiples(
 ) -> Figure:
     across = min(2, len(panels))
     down = math.ceil(len(panels) / across)
-    with sheet(460, 50 + 140 * down, down, across, sharex=True, sharey=True) as (canvas, grid):
+    # A name with "(emulated)" leaves no room for the note in its line.
+    height, gap = (156, ":\n") if any(f.emulated for f, _ in panels) else (140, ": ")
+    with sheet(460, 50 + height * down, down, across, sharex=True, sharey=True) as (canvas, grid):
         flat = [axes for row in grid for axes in row]
         for axes, (finding, record) in zip(flat, panels, strict=False):
             note = draw(axes, finding, record, material.looks[finding.runtime])
-            name = finding.runtime + (" (control)" if finding.control else "")
-            axes.set_title(f"{name}: {note}" if note else name)
+            name = material.names[finding.runtime] + (" (control)" if finding.control else "")
+            axes.set_title(f"{name}{gap}{note}" if note else name)
         for axes in flat[len(panels) :]:
             axes.set_visible(False)
         for row in grid:

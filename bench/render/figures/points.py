@@ -62,7 +62,10 @@ def _delivered_points(
             "color": sentinel(look.colour), "marker": look.marker, "linestyle": "none", "capsize": 2,
             "elinewidth": 1.2,
         }  # fmt: skip
-        for axes, which, scale, label in ((top, "measured", factor, runtime), (low, "deviation", 100, None)):
+        for axes, which, scale, label in (
+            (top, "measured", factor, material.names[runtime]),
+            (low, "deviation", 100, None),
+        ):
             found = [getattr(f, which) for f in of]
             y = [i.estimate * scale for i in found]
             errors = [
@@ -116,7 +119,7 @@ def stalls(material: Material, findings: Sequence[Finding]) -> Figure | None:
             look = material.looks[runtime]
             axes.plot(
                 [labels.index(f.label) for f in of], [seen[f.id] for f in of], color=sentinel(look.colour),
-                marker=look.marker, linestyle="none", label=runtime,
+                marker=look.marker, linestyle="none", label=material.names[runtime],
                 transform=sideways(axes, (index - (len(names) - 1) / 2) * 9),
             )  # fmt: skip
         axes.set_xticks(range(len(labels)), labels)
@@ -166,7 +169,7 @@ def multiples(material: Material, findings: Sequence[Finding], unit_words: str) 
                 [f.measured.estimate / f.expected for f in of if f.measured and f.expected],
                 [rows.index((f.experiment, f.label)) for f in of],
                 color=sentinel(look.colour), marker=look.marker, linestyle="none",
-                label=runtime + (" (no limit)" if of[0].control else ""),
+                label=material.names[runtime] + (" (no limit)" if of[0].control else ""),
                 transform=sideways(axes, 0, (index - (len(names) - 1) / 2) * -7),
             )  # fmt: skip
         axes.axvline(1, color=sentinel("ink"), linewidth=1.2, dashes=(4, 3), zorder=1)
@@ -213,7 +216,7 @@ def believed(material: Material, findings: Sequence[Finding]) -> Figure | None:
     with sheet(460, 90 + 34 * len(found), 1, 2, sharey=True) as (canvas, grid):
         _dumbbells(grid[0][0], "CPUs", cpus, looks, 1.0)
         _dumbbells(grid[0][1], "memory, GiB", memory, looks, 2.0**30)
-        grid[0][0].set_yticks(range(len(found)), [f.runtime for f in found])
+        grid[0][0].set_yticks(range(len(found)), [material.names[f.runtime] for f in found])
         grid[0][0].set_ylim(len(found) - 0.5, -0.5)
         legend(canvas, grid[0][0])
         return finish(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,10 +92,19 @@ def inline(svg: str, prefix: str, title: str, caption: str) -> str:
 def legend(canvas: Canvas, axes: Axes) -> None:
     """One legend above the axes: a row where the names fit into one, else as few columns as rows allow."""
     handles, labels = axes.get_legend_handles_labels()
-    rows = -(-sum(len(label) + 7 for label in labels) // 72)
-    columns = -(-len(labels) // max(rows, 1))
     if handles:
-        canvas.legend(handles, labels, loc="outside upper left", ncols=columns, borderpad=0)
+        canvas.legend(handles, labels, loc="outside upper left", ncols=_columns(labels), borderpad=0)
+
+
+def _columns(labels: Sequence[str], room: int = 72) -> int:
+    """The most columns whose widest labels fit side by side; a key and a gap are about 7 characters."""
+    for columns in range(len(labels), 1, -1):
+        long, more = divmod(len(labels), columns)
+        ends = [long * i + min(i, more) for i in range(columns + 1)]
+        widths = [max(map(len, labels[a:b])) + 7 for a, b in itertools.pairwise(ends)]
+        if sum(widths) <= room:
+            return columns
+    return 1
 
 
 def sideways(axes: Axes, x: float, y: float = 0.0) -> Any:

@@ -1,0 +1,68 @@
+"""The nouns of the program: frozen dataclasses, no behaviour.
+
+Units are SI throughout: seconds, bytes, cores, hertz, bytes per second. A missing number is
+`None` with a reason beside it; it is never 0. Times are seconds of the host's monotonic clock,
+counted from the start of the trial unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+from bench.model.asked import (
+    VERDICTS,
+    Case,
+    Experiment,
+    Judgement,
+    Metric,
+    Plan,
+    PlannedTrial,
+    Scalar,
+    Skipped,
+    Suite,
+    Tenant,
+    TenantSpec,
+    Verdict,
+    Workload,
+)
+from bench.model.happened import (
+    Exit,
+    HostFacts,
+    Missing,
+    Observation,
+    Reading,
+    Rusage,
+    Sample,
+    TenantRecord,
+    TrialRecord,
+)
+from bench.model.meant import (
+    Finding,
+    Interval,
+)
+
+__all__ = [
+    "VERDICTS",
+    "Case",
+    "Exit",
+    "Experiment",
+    "Finding",
+    "HostFacts",
+    "Interval",
+    "Judgement",
+    "Metric",
+    "Missing",
+    "Observation",
+    "Plan",
+    "PlannedTrial",
+    "Reading",
+    "Rusage",
+    "Sample",
+    "Scalar",
+    "Skipped",
+    "Suite",
+    "Tenant",
+    "TenantRecord",
+    "TenantSpec",
+    "TrialRecord",
+    "Verdict",
+    "Workload",
+]

@@ -1,0 +1,239 @@
+"""A virtual machine as a sandbox: programs go in and output comes out through the agent's channel.
+
+The domain was made by whoever opens the sandbox, so this serves every runtime whose machine has the agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import gate
+from bench.errors import SandboxError
+from bench.host.cgroups import Group
+from bench.host.vm import limits
+from bench.model import Reading, Sample, Scalar
+
+if TYPE_CHECKING:
+    from bench.host.vm.channel import Channel
+    from bench.host.vm.links import Network
+    from bench.host.vm.machines import Running
+    from bench.host.vm.process import GuestProcess
+    from bench.host.vm.watching import GuestSample, Watch
+
+FAST, SLOW = ("cgroup",), ("cgroup_memory", "cgroup_psi", "psi", "host")
+"""Collectors that the agent reads inside, by how often; reading costs the guest CPU time of its own."""
+FAST_INTERVAL, SLOW_INTERVAL = 0.1, 0.5
+READINGS = 20.0
+"""Seconds the agent has to hand over what it read."""
+POLITE = 1.0
+"""Seconds a guest has to end a program before its machine is killed instead."""
+LAST_LINES = 12
+FATAL = ("Kernel panic", "isobench: cannot boot")
+SETUP = 30.0
+
+
+def await_agent(channel: Channel, running: Running, seconds: float, serial: Path | None) -> Mapping[str, Any]:
+    """What the agent says first; SandboxError with the console's last lines where the guest does not boot."""
+    until = time.monotonic() + seconds
+    while True:
+        left = until - time.monotonic()
+        try:
+            return channel.wait_ready(max(0.0, min(0.5, left)))
+        except SandboxError as error:
+            if not running.alive() or channel.failure:
+                why = "its QEMU ended" if not running.alive() else channel.failure
+            elif left <= 0:
+                why = f"nothing was heard of its agent within {seconds:g} s"
+            else:
+                continue
+            raise SandboxError(
+                f"the guest {running.name} did not boot: {why}{last_words(serial)}",
+                fix=f"read {serial}" if serial else "see /var/log/libvirt/qemu",
+            ) from error
+
+
+def last_words(serial: Path | None) -> str:
+    """What a serial console's log ends with, a line each; of a panic its first one too. Empty for silence."""
+    if serial is None:
+        return ""
+    try:
+        text = serial.read_bytes()[-32768:].decode(errors="replace")
+    except OSError:
+        return ""
+    lines = ["".join(c for c in line if c.isprintable()).rstrip() for line in text.splitlines()]
+    said = [line for line in lines if line]
+    first = next((line for line in said if any(word in line for word in FATAL)), None)
+    kept = said[-LAST_LINES:]
+    kept = [first, *kept] if first and first not in kept else kept
+    return "".join(f"\n    console: {line}" for line in kept)
+
+
+@dataclass(slots=True)
+class MachineSandbox:
+    """A booted machine, ready to start a workload in."""
+
+    machine: Running
+    channel: Channel
+    network: Network
+    name: str
+    """The tenant's name, and that of its cgroup in the guest."""
+    parts: limits.Parts
+    controls: frozenset[str]
+    device: str | None = None
+    recorded: Mapping[str, Scalar | None] = field(default_factory=dict)
+    workloads: str = "/workloads"
+    scratch: str = "/scratch"
+    unnumbered: bool = True
+    """Whether the workload sees CPU numbers of the guest, which say nothing about the host's."""
+    cgroup: Group | None = field(init=False)
+    peer: str | None = field(init=False)
+    _process: GuestProcess | None = None
+    _watches: list[Watch] = field(default_factory=list)
+    _samples: list[GuestSample] = field(default_factory=list)
+    _facts: dict[str, Scalar | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.cgroup = self.machine.group
+        self.peer = self.network.peer
+
+    def start(self, argv: Sequence[str], env: Mapping[str, str]) -> GuestProcess:
+        """Start `argv` in a fresh cgroup of the guest, and have the agent watch it."""
+        self._process = self.channel.exec(argv, env, "/", self.name)
+        for names, interval in ((FAST, FAST_INTERVAL), (SLOW, SLOW_INTERVAL)):
+            self._watches.append(self.channel.watch(names, interval, exec=self._process))
+        return self._process
+
+    def effective(self) -> dict[str, Reading]:
+        """Every control as the lowest layer that enforces it holds it."""
+        held = limits.effective(self.machine, self.parts, self.network.rate())
+        self._facts |= limits.differences(held, limits.told(self.machine, self.parts))
+        return {name: reading for name, reading in held.items() if name in self.controls}
+
+    def pids(self) -> list[int]:
+        """The PID of QEMU: what runs in the guest has no PID on this host."""
+        return [self.machine.pid] if self.machine.alive() else []
+
+    def facts(self) -> dict[str, Scalar | None]:
+        """Accelerator, boot, network, versions, seconds to define and to boot, the guest's cgroup."""
+        self._collect()
+        hello = self.channel.hello
+        found: dict[str, Scalar | None] = {
+            "pid": self.machine.pid,
+            "cgroup": self.cgroup.absolute() if self.cgroup else None,
+            "machine.name": self.machine.name,
+            "machine.network": self.network.kind,
+            "machine.kernel": hello.get("kernel"),
+            "machine.seconds.define": self.machine.defined_seconds,
+        }
+        if self.unnumbered:
+            found["cpu.numbering"] = "guest"
+        if self._process is not None:
+            found["guest.cgroup"] = self._process.result.get("cgroup")
+        return {**found, **self.recorded, **self.network.facts, **self.network.counters(), **self._facts}
+
+    def open_gate(self) -> None:
+        """Let the workload begin."""
+        with contextlib.suppress(SandboxError):  # a guest that just died is reported by its process
+            self.channel.write(f"{self.scratch}/{gate.NAME}", b"")
+
+    def samples(self, origin: float) -> list[Sample]:
+        """What the agent read inside, stamped with the host's clock as word of each reading arrived."""
+        self._collect()
+        return [
+            Sample(found.time - origin, self.name, f"guest.{found.collector}", found.metric, found.value)
+            for found in self._samples
+        ]
+
+    def _collect(self) -> None:
+        """Have the agent hand over its readings, which it can as long as the workload is not closed."""
+        while self._watches:
+            watch = self._watches.pop()
+            try:
+                self._samples += watch.stop(READINGS)
+            except SandboxError as error:
+                self._facts["guest.samples"] = f"lost: {error.message}"
+
+    def kill(self) -> None:
+        """Kill the workload; where the guest does not answer, its machine."""
+        if self._process is not None and self.machine.alive() and self.channel.failure is None:
+            self._process.kill()
+            if _within(POLITE, lambda: self._process is not None and self._process.poll() is not None):
+                return
+        self.machine.kill()
+
+    def close(self) -> None:
+        """End the conversation with the guest. The machine is its maker's to remove."""
+        self._watches.clear()
+        if self._process is not None:
+            self._process.close()
+        self.channel.close()
+
+
+def set_address(channel: Channel, network: Network) -> None:
+    """Give the guest's interface its address and bring it up; SandboxError where the guest refuses."""
+    if network.nic is None or not network.address:
+        return
+    link = _link_of(channel, network.nic.mac)
+    commands = [["ip", "address", "replace", network.address, "dev", link], ["ip", "link", "set", link, "up"]]
+    if network.gateway:
+        commands.append(["ip", "route", "replace", "default", "via", network.gateway])
+    for command in commands:
+        run(channel, command)
+
+
+def _link_of(channel: Channel, mac: str) -> str:
+    for link in json.loads(run(channel, ["ip", "-json", "link"])):
+        if link.get("address") == mac:
+            return str(link["ifname"])
+    raise SandboxError(f"the guest has no interface with the address {mac}",
+                       fix="rebuild the boot layer: bench image build --vm")  # fmt: skip
+
+
+def run(channel: Channel, argv: Sequence[str], seconds: float = SETUP) -> bytes:
+    """Standard output of a program in the guest; SandboxError where it fails or takes too long."""
+    import select
+
+    process = channel.exec(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}, "/", "setup")
+    try:
+        until = time.monotonic() + seconds
+        output = {process.stdout: b"", process.stderr: b""}
+        open_ends = set(output)
+        while (ended := process.poll()) is None or open_ends:
+            if time.monotonic() > until:
+                raise SandboxError(f"{argv[0]} did not end in the guest within {seconds:g} s")
+            for fd in select.select(list(open_ends), [], [], 0.01)[0]:
+                open_ends -= _drained(fd, output)
+        if ended.reason != "exited" or ended.code != 0:
+            said = output[process.stderr].decode(errors="replace").strip() or ended.detail
+            raise SandboxError(f"in the guest: {' '.join(argv)}: {said or ended.reason}",
+                               fix="look at the guest's serial log")  # fmt: skip
+        return output[process.stdout]
+    finally:
+        process.close()
+
+
+def _drained(fd: int, output: dict[int, bytes]) -> set[int]:
+    """Take what is there; the descriptor itself where that was the end."""
+    import os
+
+    try:
+        data = os.read(fd, 1 << 16)
+    except BlockingIOError:
+        return set()
+    output[fd] += data
+    return set() if data else {fd}
+
+
+def _within(seconds: float, done: Callable[[], bool]) -> bool:
+    until = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
