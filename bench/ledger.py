@@ -28,6 +28,7 @@ UNDO: dict[str, str] = {
     "container": "bench.host.engines:undo_container",
     "libvirt-network": "bench.host.vm.nat:undo_network",
     "domain": "bench.host.vm.machines:undo_domain",
+    "vagrant": "bench.host.services:undo_process",
     "libvirt-pool": "bench.host.vm.storage:undo_pool",
     "docker-network": "bench.host.engines:undo_network",
     "service": "bench.host.services:undo",
@@ -36,8 +37,8 @@ UNDO: dict[str, str] = {
 # The order in which kinds are undone: what runs is ended first (removing a cgroup kills what is inside),
 # what holds others comes last.
 ORDER = (
-    "container", "domain", "process", "cgroup", "link", "netns", "docker-network", "libvirt-network",
-    "libvirt-pool", "swap", "mount", "loop", "path", "service",
+    "vagrant", "container", "domain", "process", "cgroup", "link", "netns", "docker-network",
+    "libvirt-network", "libvirt-pool", "swap", "mount", "loop", "path", "service",
 )  # fmt: skip
 
 

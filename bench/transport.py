@@ -91,7 +91,7 @@ class Receiver:
         try:
             head = json.loads(line)
             path, size = str(head["path"]), int(head["size"])
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise _foreign(line[:80]) from error
         if not _PATH.fullmatch(path) or not 0 <= size <= LARGEST:
             raise _foreign(line[:200])

@@ -29,7 +29,8 @@ class Basis:
     `per`: increments of the event counter and of what it is counted against. `spilled`: OOM kills
     on the host beyond those in the tenant's own group. `tenants`: how many divide the machine.
     `emulated`: it ran on an emulated CPU; `reached` is then the most this runtime was seen to take in
-    another row of the experiment (None: no other row).
+    another row of the experiment (None: no other row). `alike`: so did the control, which then says what
+    this guest can do.
     """
 
     judgement: Judgement
@@ -49,6 +50,7 @@ class Basis:
     tenants: int = 1
     emulated: bool = False
     reached: float | None = None
+    alike: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What an emulated CPU takes away from a verdict: its speed must not be taken for the work of a limit.
 
-The unlimited control runs at native speed, so its headroom says nothing about an emulated guest. A limit
+The unlimited control runs at native speed, so its headroom says nothing about an emulated guest; in a run
+carried out inside a guest it is emulated as well, and nothing of this applies. A limit
 whose own counter moved is judged like any other; where none moved, a value that is too low may be all that
 the emulator gives.
 """
@@ -19,7 +20,7 @@ def reconsidered(
 ) -> tuple[Verdict, str]:
     """The verdict on an emulated guest; unchanged where the limit acted or the machine is not emulated."""
     j = basis.judgement
-    if not basis.emulated or basis.control or j.measure in ("share", "outside"):
+    if not basis.emulated or basis.alike or basis.control or j.measure in ("share", "outside"):
         return verdict, why
     if verdict == "fail":
         return _failed(basis, deviation, allowed, why)

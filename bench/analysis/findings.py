@@ -159,7 +159,13 @@ class _Analysis:
             tenants=len(cell.experiment.tenants),
             emulated=emulated,
             reached=self._reached(cell) if emulated else None,
+            alike=emulated and self._alike(cell),
         )
+
+    def _alike(self, cell: Cell) -> bool:
+        """Whether the controls of this row ran on an emulated CPU too, as in a run inside a guest."""
+        controls = [r for r in self.run.plan.runtimes if cell.row.control_id(r) in self.cases]
+        return bool(controls) and all(r in self.emulators for r in controls)
 
     def _unlimited(self, cell: Cell, trials: Sequence[TrialRecord]) -> tuple[float | None, str]:
         """The control's mean in the same experiment and params, or why there is none."""

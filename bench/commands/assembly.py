@@ -108,9 +108,9 @@ def load_runtimes(names: Sequence[str]) -> dict[str, Runtime]:
 
 
 def check_workloads(suite: Suite) -> None:
-    """Every workload exists and takes the arguments the suite gives it."""
+    """Every workload exists and takes the arguments the suite gives it, those of its quick variant too."""
     for experiment in suite.experiments:
-        for tenant in experiment.tenants:
+        for tenant in (*experiment.tenants, *planning.quickened(experiment).tenants):
             workloads.check_args(workloads.find(tenant.workload), tenant.args)
 
 

@@ -119,7 +119,7 @@ class Runtime:
             config = self._config(client, tenant, arena, network, binds)
             place = Here(
                 self.engine, arena.ledger, scratch, arena.disk.number if arena.disk else None,
-                str(config.get("CgroupParent") or ""),
+                str(config.get("CgroupParent") or ""), arena.guard,
             )  # fmt: skip
             sandbox = ContainerSandbox(
                 client=client, engine=self.engine, name=name, image=image, tenant=tenant, run=arena.run,

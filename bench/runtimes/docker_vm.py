@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.errors import LimitNotSetError, SandboxError, UsageError
+from bench.errors import BenchError, LimitNotSetError, SandboxError, UsageError
 from bench.host import engines
 from bench.host.vm import accelerator
 from bench.model import Missing, Tenant
@@ -60,9 +60,13 @@ class Runtime:
         """Nothing known before the machine is up: its kernel is the boot layer's, with cgroup v2."""
         return None
 
+    def refuses(self, tenant: Tenant) -> Missing | None:
+        """Nothing: the engine itself says what it does not take."""
+        return None
+
     def cost(self) -> float:
         """Seconds to create, watch and remove a container; measured on one host under emulation."""
-        return 1.5 if accelerator.known() == "kvm" else 4.0
+        return 1.5 if accelerator.known() == "kvm" else 5.0
 
     def emulated(self) -> bool:
         """True where everything inside runs on an emulated CPU."""
@@ -76,7 +80,7 @@ class Runtime:
             try:
                 try:
                     self._booted()
-                except SandboxError as error:
+                except BenchError as error:
                     ground.note(f"{self.name}: {error.message}")
                 yield
             finally:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import SandboxError
 from bench.host import engines
-from bench.model import Missing
 from bench.runtimes.docker import Runtime as DockerRuntime
 
 if TYPE_CHECKING:
@@ -18,27 +17,19 @@ if TYPE_CHECKING:
     from bench.host.network import BridgePeer
     from bench.runtimes import Arena
 
-_NO_PEER = Missing(
-    "net.egress",
-    "Podman makes a network's bridge only when the command starts, so nothing can be limited before",
-    "use the docker or the namespace runtime",
-)
-
-
 class Runtime(DockerRuntime):
     """Podman with the OCI runtime its service was started with, or the variant's."""
 
     name: ClassVar[str] = "podman"
     title: ClassVar[str] = "Podman container"
     engine: ClassVar[engines.Kind] = "podman"
-
-    def lacks(self, limit: str) -> Missing | None:
-        """Why this engine cannot hold `limit` on this host, if so."""
-        return _NO_PEER if limit == "net.egress" else super().lacks(limit)
+    # Podman makes a network's bridge only when the command starts: no peer could be there before.
+    controls: ClassVar[frozenset[str]] = DockerRuntime.controls - {"net.egress"}
 
     @contextlib.contextmanager
     def _network(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
-        raise SandboxError(f"{_NO_PEER.what}: {_NO_PEER.cause}", fix=_NO_PEER.fix)
+        raise SandboxError("Podman makes a network's bridge only when the command starts, so there is no peer",
+                           fix="use the docker or the namespace runtime")  # fmt: skip
         yield
 
     def cost(self) -> float:

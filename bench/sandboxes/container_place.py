@@ -81,6 +81,8 @@ class Here:
     device: str | None = None
     parent: str = ""
     """The `cgroup-parent` asked for, whose leftovers are removed with the container."""
+    guard: cgroups.Group | None = None
+    """The group that bounds the trial, kept as it is whatever the engine's cgroup driver does to it."""
     address: str = field(init=False)
     version: int = field(init=False)
     cgroup: cgroups.Group | None = None
@@ -89,6 +91,7 @@ class Here:
     _pid: int = 0
     _started: int | None = None
     _log: OomWatch = field(default_factory=OomWatch)
+    _bounds: Mapping[str, Scalar] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.address = engines.endpoint(self.engine)
@@ -96,11 +99,14 @@ class Here:
 
     def expect(self, name: str) -> None:
         """Write it to the ledger."""
+        self._bounds = cgroups.bounds(self.guard) if self.guard else {}
         self._name = name
         self._entry = self.ledger.will_create("container", f"{self.engine}:{name}")
 
     def find(self, pid: int) -> str | None:
         """The group that `pid` is in, on this host."""
+        if self.guard:
+            cgroups.restore(self.guard, self._bounds)
         self._pid, self._started = pid, process_start(pid) if pid else None
         group = cgroups.of_pid(pid, cgroups.detect()) if self._started is not None else None
         if group is None or not group.path or process_start(pid) is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -20,7 +19,6 @@ from bench import bootlayer
 from bench.errors import SandboxError
 from bench.host import cgroups, engines
 from bench.host.vm import accelerator, disks, domain, libvirtd, machines
-from bench.host.vm.channel import Channel
 from bench.model import Missing, Scalar
 from bench.sandboxes import engine_disk, machine
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from bench.bootlayer import BootLayer
+    from bench.host.vm.channel import Channel
     from bench.image import Image
     from bench.runtimes import Ground
     from bench.sandboxes.engine_disk import EngineDisk
@@ -115,7 +114,7 @@ def booted(ground: Ground, attempt: int, partition: str | None) -> Iterator[Engi
         made, disk = _design(ground, layer, ground.image, attempt, partition, connection, stack)
         assert made.serial_log is not None
         running = stack.enter_context(machines.started(made, connection, ground.ledger))
-        channel = stack.enter_context(_channel(running))
+        channel = stack.enter_context(machine.connected(running))
         machine.await_agent(channel, running, BOOT, made.serial_log)
         seconds = {"machine.seconds.boot": time.monotonic() - running.created}
         try:
@@ -176,19 +175,6 @@ def partition(ground: Ground) -> Iterator[str | None]:
     finally:
         for one in list(group.levels())[:-1]:
             one.remove_if_empty()
-
-
-@contextlib.contextmanager
-def _channel(running: machines.Running) -> Iterator[Channel]:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(str(running.socket))
-    except OSError as error:
-        connection.close()
-        raise SandboxError(f"the agent's port of {running.name} cannot be reached: {error.strerror}",
-                           fix="see /var/log/libvirt/qemu") from error  # fmt: skip
-    with Channel(connection, guest=running.name) as channel:
-        yield channel
 
 
 def _prepared(

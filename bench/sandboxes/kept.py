@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from bench.errors import BenchError, SandboxError
 from bench.host import cgroups
 from bench.host.engines import sweep_parents
 from bench.host.mounts import undo_path
-from bench.host.vm import accelerator, domain, libvirtd, live, machines, segment, storage, vagrant
+from bench.host.vm import accelerator, domain, libvirtd, live, machines, segment, ssh, storage, vagrant
 from bench.host.vm.channel import Channel
 from bench.model import Missing
 from bench.sandboxes import machine
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from bench.runtimes import Ground
 
 MIB = 1 << 20
-AGENT = ("sudo", "-n", "/usr/bin/python3", "-IS", "/opt/isobench/bench/guest/agent.py", "--stdio")
 FIRST_WORD = 60.0
 """Seconds an SSH connection and the agent behind it may take, once Vagrant says that the machine is up."""
 _UNMANAGED = b"[Match]\nName=en* eth*\n[Link]\nUnmanaged=yes\n"
@@ -47,7 +45,7 @@ class Kept:
     memory: int
     running: machines.Running
     channel: Channel
-    ssh: subprocess.Popen[bytes]
+    connection: ssh.Connection
     untouched: live.Untouched
     up: float
     """Seconds of `vagrant up`."""
@@ -100,6 +98,12 @@ class Pool:
             else:
                 self._remove(kept)
 
+    def qemu_version(self) -> str:
+        """Version of the QEMU that libvirt runs."""
+        with libvirtd.speaking("asking for versions"):
+            number = int(self.connection.getVersion())
+        return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+
     def close(self) -> None:
         """Remove every machine."""
         while self.idle:
@@ -130,14 +134,17 @@ class Pool:
         harness = self.volumes / f"harness-{number}.img"
         console = (self.ground.logs or here) / f"vagrant.{number}.serial.log"
         entry = self.ground.ledger.will_create("domain", name)
-        self.ground.note(f"vagrant up: a machine with {memory // MIB} MiB, which takes a minute where it is emulated")
+        self.ground.note(
+            f"vagrant up: a machine with {memory // MIB} MiB, which takes a minute where it is emulated"
+        )
         try:
             here.mkdir(mode=0o711)
             shutil.copyfile(vagrant.vagrantfile(), here / "Vagrantfile")
             shutil.copyfile(bootlayer.harness(), harness)
+            storage.refresh(self.connection, self.storage)
             settings = self._settings(memory, number, prefix, harness, console)
             log = (self.ground.logs or here) / "vagrant.log"
-            command = vagrant.Vagrant(vagrant.home(), here, settings, log)
+            command = vagrant.Vagrant(vagrant.home(), here, settings, log, self.ground.ledger)
             files = (here, harness, self.volumes / f"{name}.img")
             return self._start(command, name, memory, console, files, entry)
         except BaseException as error:
@@ -149,7 +156,9 @@ class Pool:
                                    ) from error  # fmt: skip
             raise
 
-    def _settings(self, memory: int, number: int, prefix: str, harness: Path, console: Path) -> dict[str, str]:
+    def _settings(
+        self, memory: int, number: int, prefix: str, harness: Path, console: Path
+    ) -> dict[str, str]:
         found = accelerator.probe().kind
         return {
             "BENCH_DRIVER": "kvm" if found == "kvm" else "qemu",
@@ -169,7 +178,13 @@ class Pool:
         }
 
     def _start(
-        self, command: vagrant.Vagrant, name: str, memory: int, console: Path, files: tuple[Path, ...], entry: str
+        self,
+        command: vagrant.Vagrant,
+        name: str,
+        memory: int,
+        console: Path,
+        files: tuple[Path, ...],
+        entry: str,
     ) -> Kept:
         began = time.monotonic()
         command.run("up", "--provider", "libvirt", "--no-provision", deadline=vagrant.UP)
@@ -180,7 +195,7 @@ class Pool:
         if made is None:
             raise SandboxError(f"vagrant up made no domain {name}", fix=f"read {command.log}")
         running = machines.attach(self.connection, made, self.ground.ledger)
-        ssh, channel = dial(config, command.directory / "ssh.log", name)
+        connection, channel = ssh.dial(config, command.directory / "ssh.log", name)
         try:
             machine.await_agent(channel, running, FIRST_WORD, console)
             booted = time.monotonic() - began
@@ -189,12 +204,12 @@ class Pool:
             untouched = live.remember(running)
             kind = running.accelerator()
         except BaseException:
-            hang_up(ssh, channel)
+            ssh.hang_up(connection, channel)
             raise
-        return Kept(name, memory, running, channel, ssh, untouched, up, booted, kind, files, entry)
+        return Kept(name, memory, running, channel, connection, untouched, up, booted, kind, files, entry)
 
     def _remove(self, kept: Kept) -> None:
-        hang_up(kept.ssh, kept.channel)
+        ssh.hang_up(kept.connection, kept.channel)
         kept.running.kill()
         self._forget(kept.name, kept.files, kept.entry, kept.running)
 
@@ -211,7 +226,7 @@ class Pool:
 
 @contextlib.contextmanager
 def opened(ground: Ground, layer: BootLayer) -> Iterator[Pool]:
-    """The machines of a run; nothing of them is left after the block but the box, which is kept for the next."""
+    """The machines of a run; nothing is left of them after the block but the box, kept for the next run."""
     connection = libvirtd.connect()
     if isinstance(connection, Missing):
         raise SandboxError(f"vagrant: {connection.cause}", fix=connection.fix)
@@ -229,7 +244,9 @@ def opened(ground: Ground, layer: BootLayer) -> Iterator[Pool]:
         stack.callback(undo_path, str(directory))
         _link_box(version, volumes)
         wire = stack.enter_context(segment.opened(ground))
-        name = stack.enter_context(storage.pool(connection, domain.name(ground.run, 0, "pool"), volumes, ground.ledger))
+        name = stack.enter_context(
+            storage.pool(connection, domain.name(ground.run, 0, "pool"), volumes, ground.ledger)
+        )
         partition = stack.enter_context(_partition(ground))
         pool = Pool(ground, layer, connection, wire, volumes, directory, name, partition, [])
         stack.callback(pool.close)
@@ -258,27 +275,7 @@ def _partition(ground: Ground) -> Iterator[str]:
         yield f"/{group.path}"
     finally:
         group.remove()
+        for above in (run, run.parent()):
+            if above is not None:
+                above.remove_if_empty()
         sweep_parents(group.path)
-
-
-def dial(config: Path, log: Path, guest: str) -> tuple[subprocess.Popen[bytes], Channel]:
-    """The agent behind one SSH connection: its process, and the channel over its pipes."""
-    # No keep-alive: a paused machine answers nothing, and is no broken one.
-    argv = ["ssh", "-F", str(config), "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=0",
-            "-o", "TCPKeepAlive=no", "-o", "ConnectTimeout=30", "default", *AGENT]  # fmt: skip
-    with log.open("ab") as errors:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
-        )
-    assert process.stdin is not None and process.stdout is not None
-    ends = os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno())
-    process.stdout.close()
-    process.stdin.close()
-    return process, Channel(*ends, guest=guest)
-
-
-def hang_up(ssh: subprocess.Popen[bytes], channel: Channel) -> None:
-    """End the conversation and the connection. Idempotent."""
-    channel.close()
-    ssh.kill()
-    ssh.wait(timeout=10)

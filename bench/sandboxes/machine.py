@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,22 @@ POLITE = 1.0
 LAST_LINES = 12
 FATAL = ("Kernel panic", "isobench: cannot boot")
 SETUP = 30.0
+
+
+@contextlib.contextmanager
+def connected(running: Running) -> Iterator[Channel]:
+    """A conversation through the agent's port of that machine, for the length of the block."""
+    from bench.host.vm.channel import Channel
+
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(running.socket))
+    except OSError as error:
+        connection.close()
+        raise SandboxError(f"the agent's port of {running.name} cannot be reached: {error.strerror}",
+                           fix="see /var/log/libvirt/qemu") from error  # fmt: skip
+    with Channel(connection, guest=running.name) as channel:
+        yield channel
 
 
 def await_agent(channel: Channel, running: Running, seconds: float, serial: Path | None) -> Mapping[str, Any]:

@@ -3,6 +3,8 @@
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -96,25 +98,16 @@ def test_much_output_arrives_whole(bed):
     assert (len(out), len(err)) == (3000000, 1000000)
 
 
-def test_the_engine_holds_the_sandbox_image_by_its_digest(bed):
+def test_the_engine_is_the_hidden_one_and_holds_the_same_image(bed):
     with bed.trial() as sandbox:
         held = sandbox.client.images.get(sandbox.image)
-    assert held.labels["isobench.digest"] == bed.ground.image.digest
-
-
-def test_the_forwarded_socket_is_this_users_alone(bed):
-    with bed.trial() as sandbox:
-        path = Path(sandbox.address.removeprefix("unix://"))
-    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-
-
-def test_the_machine_is_described_and_is_not_of_the_hosts_cgroups(bed):
-    with bed.trial() as sandbox:
+        socket = Path(sandbox.address.removeprefix("unix://"))
         finish(sandbox.start(["true"], {}))
         facts = sandbox.facts()
+    assert held.labels["isobench.digest"] == bed.ground.image.digest
+    assert (socket.stat().st_mode & 0o777, socket.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert sandbox.cgroup is None
-    assert facts["engine.cgroup_driver"] == "systemd"
-    assert facts["engine.cgroup_version"] == "2"
+    assert (facts["engine.cgroup_driver"], facts["engine.cgroup_version"]) == ("systemd", "2")
     assert facts["machine.accelerator"] in ("kvm", "tcg")
     assert facts["machine.seconds.boot"] > 0
     assert 0 < facts["socket.seconds.ping"] < 5
@@ -184,15 +177,24 @@ def test_no_more_processes_than_allowed(bed):
 
 
 def test_a_write_rate_holds_on_the_guests_own_disk(bed):
-    limits = {"io.write": 10e6}
-    fio = "fio --name=w --filename=/scratch/f --rw=write --bs=64k --direct=1 --size=64m --time_based"
-    with bed.trial(limits, needs=("disk",)) as sandbox:
-        process = sandbox.start([*fio.split(), "--runtime=4"], {})
+    code = (
+        "import mmap, os, time\n"
+        "fd = os.open('/scratch/f', os.O_WRONLY | os.O_CREAT | os.O_DIRECT)\n"
+        "block, written = mmap.mmap(-1, 1 << 16), 0\n"
+        "began = time.monotonic()\n"
+        "while time.monotonic() - began < 4: written += os.pwrite(fd, block, written % (64 << 20))\n"
+        "print(written / (time.monotonic() - began))\n"
+    )
+    with bed.trial({"io.write": 10e6}, needs=("disk",)) as sandbox:
+        process = sandbox.start([*PYTHON, code], {})
         assert sandbox.effective()["io.write"].value == 10e6
-        ended, _, err = finish(process)
-        samples = list(sandbox.samples(time.monotonic() - 60))
+        assert sandbox.device == bed.runtime._machine.number
+        ended, out, err = finish(process)
+        samples = list(sandbox.samples(0))
     assert ended == Exit("exited", code=0), err
-    assert rate(samples, "io.wbytes", 1.5) == pytest.approx(10e6, rel=0.15)
+    # A busy host may starve the machine; without the limit it writes several times as fast.
+    assert 2e6 < float(out) < 10.5e6
+    assert last(samples, "io.wbytes") >= 0.9 * 4 * 2e6
 
 
 def test_io_limits_without_a_disk_are_refused(bed):
@@ -277,3 +279,37 @@ def test_a_machine_that_dies_breaks_its_trial_and_is_booted_for_the_next(bed):
         assert finish(sandbox.start(["true"], {}))[0] == Exit("exited", code=0)
     assert bed.runtime._machine is not first
     assert bed.runtime._machine.serial.exists()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from bench import image, runtimes
+from bench.ledger import Ledger
+directory = Path(sys.argv[1])
+ledger = Ledger(directory / "ledger.jsonl")
+ground = runtimes.Ground(sys.argv[2], image.find(), directory, directory, ledger, print)
+with runtimes.load("docker-vm").lasting(ground):
+    pass
+"""
+
+
+def test_a_run_killed_while_its_machine_is_up_is_cleaned_from_the_ledger(tmp_path, image):
+    token = f"k{os.getpid()}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path), token], stdout=subprocess.DEVNULL
+    )
+    try:
+        until = time.monotonic() + 60
+        while not list(Path("/run/libvirt/qemu").glob(f"isobench-{token}-*.pid")):
+            assert process.poll() is None and time.monotonic() < until, "no machine came up"
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait(10)
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    assert {"domain", "path", "cgroup"} <= {entry.kind for entry in ledger.left()}
+    for entry in ledger.left():
+        ledger.undo(entry)
+    assert ledger.left() == []
+    assert [trace for trace in traces() if token in trace] == []

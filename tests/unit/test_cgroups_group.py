@@ -8,7 +8,7 @@ import pytest
 from cgroup_trees import Tree
 
 from bench.errors import HostError, LimitNotSetError
-from bench.host.cgroups import Group, detect, guard, unbounded
+from bench.host.cgroups import Group, bounds, detect, guard, restore, unbounded
 
 DEVICE = "8:0"
 WANTED = {
@@ -147,6 +147,24 @@ def test_a_guard_bounds_memory_and_pids_and_outweighs_the_host(tmp_path):
     assert group.effective("swap").value is None
     assert found.group("isobench.slice").file("cpu", "cpu.shares").read_text() == "102400"
     assert unbounded(found) == []
+
+
+def test_bounds_of_a_guard_that_systemd_replaced_are_set_again(tmp_path):
+    tree = Tree(tmp_path, "v2")
+    path = "isobench.slice/isobench-run_1.slice/isobench-run_1-7.slice"
+    for level in ("isobench.slice", "isobench.slice/isobench-run_1.slice", path):
+        tree.add(level)
+    found = detect(tmp_path, uid=0)
+    group = guard("run-1", 7, found, None, memory=1 << 30, pids=4096)
+    held = bounds(group)
+    for controller in ("memory", "pids"):
+        group.file(controller, f"{controller}.max").write_text("max\n")
+    outermost = found.group("isobench.slice").file("cpu", "cpu.weight")
+    outermost.write_text("100\n")
+    assert bounds(group) == {}
+    restore(group, held)
+    assert bounds(group) == {"memory": 1 << 30, "pids": 4096}
+    assert outermost.read_text().strip() == "10000"
 
 
 def test_what_a_guard_cannot_bound_is_said(tmp_path):

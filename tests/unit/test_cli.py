@@ -35,6 +35,18 @@ def test_a_mistake_ends_with_2_and_says_what_was_meant(arguments, said):
     assert said in done.output
 
 
+def test_an_argument_only_the_quick_variant_gives_is_checked_as_well(tmp_path):
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        'title = "t"\nquestion = "q"\nruntimes = ["process"]\n[[experiment]]\nname = "e"\nsection = "cpu"\ntitle = "e"\n'
+        'question = "q"\nworkload = "network/iperf3"\nargs = { seconds = 1 }\nquick.args = { seconds = 0.5 }\n'
+        '[experiment.verdict]\nmeasure = "observed"\nmetric = "net.rate"\n'
+    )
+    done = bench("plan", "--suite", str(suite))
+    assert done.exit_code == 2
+    assert "seconds=0.5 is not a whole number" in done.output
+
+
 def test_help_needs_no_heavy_library():
     program = (
         "import sys\nfrom click.testing import CliRunner\nfrom bench.cli import main\n"

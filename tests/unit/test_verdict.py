@@ -247,6 +247,14 @@ def test_a_bound_from_native_speed_is_no_test_of_an_emulated_guest() -> None:
     assert judge(replace(low, emulated=False)).verdict == "pass"
 
 
+def test_a_control_in_the_same_guest_is_a_control_like_any() -> None:
+    slowed = replace(CEILING, rule="at-most", expected="capacity", tolerance=(0.0, 0.0), headroom=None)
+    low = basis(slowed, 0.1, 0.11, 0.12, emulated=True, alike=True)
+    assert judge(low).verdict == "pass"
+    slow = basis(THROTTLED, 0.3, 0.301, 0.302, events=(0.0, 0.0, 0.0), emulated=True, alike=True)
+    assert judge(slow).verdict == "fail"
+
+
 def test_an_emulated_machine_that_needs_more_than_its_workload_is_not_a_limit_that_failed() -> None:
     below = replace(
         CEILING, event="cpu.nr_throttled", event_rule="few", event_per="cpu.nr_periods", event_bound=0.1,

@@ -7,12 +7,14 @@ takes the same path as its cgroup parent as one with the cgroupfs driver does.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+from bench.host.cgroups import enforcement
 from bench.host.cgroups.delegation import leave_leaf
 from bench.host.cgroups.group import Group
 from bench.host.cgroups.hierarchy import Cgroups, detect, memberships
 from bench.ledger import Ledger
-from bench.model import Missing
+from bench.model import Missing, Scalar
 
 OUTER = "isobench.slice"
 OUTER_WEIGHT = 10000
@@ -27,11 +29,34 @@ def guard(run: str, trial: int, cgroups: Cgroups, ledger: Ledger | None, *, memo
     """
     group = run_group(run, cgroups).child(f"isobench-{_name(run)}-{trial}.slice")
     group.create(ledger)
-    if cgroups.lacks("cpu.weight") is None and "cpu" not in cgroups.refused:
-        cgroups.group(OUTER).set({"cpu.weight": OUTER_WEIGHT})
+    _put_first(cgroups)
     bounds = {"memory": memory, "pids": pids}
     group.set({name: value for name, value in bounds.items() if cgroups.lacks(name) is None})
     return group
+
+
+def _put_first(cgroups: Cgroups) -> None:
+    """Give the outermost group its weight, where that is for us to set."""
+    if cgroups.lacks("cpu.weight") is None and "cpu" not in cgroups.refused:
+        cgroups.group(OUTER).set({"cpu.weight": OUTER_WEIGHT})
+
+
+def bounds(group: Group) -> dict[str, Scalar]:
+    """The bounds that a guard itself holds now, to be handed to `restore`."""
+    found = {name: enforcement.own(group, name, None).value for name in ("memory", "pids")}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def restore(group: Group, held: Mapping[str, Scalar]) -> None:
+    """Set the bounds of a guard again where they were changed.
+
+    systemd, asked by a container engine for a slice of that name, takes the group over and puts its own
+    defaults, which bound nothing, in their place.
+    """
+    changed = {name: value for name, value in held.items() if bounds(group).get(name) != value}
+    if changed:
+        group.set(changed)
+        _put_first(group.cgroups)
 
 
 def unbounded(cgroups: Cgroups) -> list[Missing]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.errors import HostError
 from bench.host.services import STOP_DEADLINE, end_process
-from bench.host.vm import libvirtd, nat
+from bench.host.vm import libvirtd, machines, nat
 from bench.ledger import process_start, state_dir
 from bench.model import Missing
 
@@ -56,7 +56,7 @@ def ensure_libvirtd(state: Path | None = None) -> Missing | None:
 def _start(state: Path) -> Missing | None:
     log = state / "libvirtd.log"
     started, before = _recorded(state)
-    started = [one for one in started if process_start(one["pid"]) == one["start"]]
+    started = [one for one in started if machines.alive(one["pid"], one["start"])]
     before = before if started else sorted(nat.chains())
     try:
         state.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Limits and devices of a machine that runs: put on for one trial, taken off again, each read back.
 
-A machine made anew for every trial has them from its birth (`domain.xml`); this is for machines that are kept.
+A machine made anew for every trial has them from its birth (`domain.xml`); this is for one that is kept.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ def _detach(running: Running, xml: str, place: str) -> None:
     asked = 0.0
     while _there(running, place):
         if time.monotonic() > until:
-            raise HostError(f"{running.name} does not let go of a device within {GONE:g} s", fix="bench clean")
+            raise HostError(
+                f"{running.name} does not let go of a device within {GONE:g} s", fix="bench clean"
+            )
         if time.monotonic() - asked > 5.0:
             asked = time.monotonic()
             with libvirtd.speaking("detaching a device") as library, suppress(library.libvirtError):
@@ -152,5 +154,3 @@ def _there(running: Running, place: str) -> bool:
     with libvirtd.speaking(f"looking at the devices of {running.name}"):
         root = ElementTree.fromstring(running.domain.XMLDesc())  # noqa: S314 - libvirt's own words
     return root.find(place) is not None
-
-

@@ -25,7 +25,7 @@ from bench.model import Missing
 if TYPE_CHECKING:
     from bench.ledger import Ledger
 
-GONE = 30.0
+GONE = 60.0
 """Seconds libvirt has to forget a domain whose QEMU is dead."""
 THREADS = ("emulator", "vcpu", "iothread")
 """First words of the groups libvirt puts QEMU's threads into, below the machine's own."""
@@ -49,7 +49,7 @@ class Running:
 
     def alive(self) -> bool:
         """Whether its QEMU still runs."""
-        return _alive(self.pid, self.start)
+        return alive(self.pid, self.start)
 
     def kill(self) -> None:
         """SIGKILL to QEMU, straight through the kernel: it works with a dead libvirtd too."""
@@ -188,13 +188,15 @@ def remove(name: str, connection: Any) -> None:
         pid = qemu_pid(name)
         _kill(pid, process_start(pid) or 0)
     with libvirtd.speaking(f"removing {name}") as library:
-        try:
-            found.destroyFlags(0)
-        except library.libvirtError as error:
-            if error.get_error_code() not in (library.VIR_ERR_NO_DOMAIN, library.VIR_ERR_OPERATION_INVALID):
-                raise
-        if libvirtd.find(connection, name) is not None and not found.isActive():
-            found.undefine()
+        # Gone already; or a libvirtd that was restarted still waits for the QEMU that is dead now.
+        fine = ("NO_DOMAIN", "OPERATION_INVALID", "OPERATION_TIMEOUT")
+        codes = {getattr(library, f"VIR_ERR_{word}") for word in fine}
+        for step in ("destroy", "undefine") if found.isPersistent() else ("destroy",):
+            try:
+                getattr(found, step)()
+            except library.libvirtError as error:
+                if error.get_error_code() not in codes:
+                    raise
     _until(lambda: libvirtd.find(connection, name) is None, f"libvirt keeps the domain {name}")
 
 
@@ -206,7 +208,8 @@ def _until(done: Callable[[], bool], problem: str) -> None:
         time.sleep(0.02)
 
 
-def _alive(pid: int, start: int) -> bool:
+def alive(pid: int, start: int) -> bool:
+    """Whether the process that began at `start` still runs; a zombie does not."""
     if process_start(pid) != start:
         return False
     with contextlib.suppress(OSError):

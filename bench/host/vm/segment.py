@@ -47,8 +47,8 @@ class Segment:
     def kernel_argument(self, machine: int) -> str:
         """What names a machine's interface and gives it its address, see systemd-network-generator(8).
 
-        A name of its own, because any usual one is the guest's DHCP client's. There is no gateway: the machine
-        reaches this host and nothing else.
+        A name of its own, because any usual one is the guest's DHCP client's. There is no gateway: the
+        machine reaches this host and nothing else.
         """
         mask = self.network.netmask
         return f"ifname={LINK}:{self.mac(machine)} ip={self.address(machine)}:::{mask}::{LINK}:off"
@@ -61,7 +61,9 @@ def opened(ground: Ground) -> Iterator[Segment]:
     bridge = f"isob{uuid.uuid4().hex[:6]}n"
     with links.bridge(ground, bridge):
         with netlink(None, f"giving {bridge} an address") as socket:
-            socket.addr("add", index=index_of(socket, bridge), address=str(network[1]), prefixlen=network.prefixlen)
+            socket.addr(
+                "add", index=index_of(socket, bridge), address=str(network[1]), prefixlen=network.prefixlen
+            )
         yield Segment(bridge, network)
 
 
@@ -90,4 +92,6 @@ def _routes(root: Path = Path("/")) -> str:
     try:
         return (root / "proc/net/route").read_text()
     except OSError as error:
-        raise HostError(f"the routes of this host cannot be read: {error.strerror}", fix="mount /proc") from error
+        raise HostError(
+            f"the routes of this host cannot be read: {error.strerror}", fix="mount /proc"
+        ) from error

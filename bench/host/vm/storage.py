@@ -29,6 +29,12 @@ def pool(connection: Any, name: str, directory: Path, ledger: Ledger) -> Iterato
         ledger.gone(entry)
 
 
+def refresh(connection: Any, name: str) -> None:
+    """Have libvirt see what has come into the pool's directory and what has gone."""
+    with libvirtd.speaking(f"looking into the storage pool {name}"):
+        connection.storagePoolLookupByName(name).refresh(0)
+
+
 def xml(name: str, directory: Path) -> str:
     """The XML of a transient pool over a directory."""
     root = Element("pool", type="dir")
@@ -57,7 +63,4 @@ def _remove(connection: Any, name: str) -> None:
             if error.get_error_code() == library.VIR_ERR_NO_STORAGE_POOL:
                 return
             raise
-        if found.isActive():
-            found.destroy()
-        if found.isPersistent():
-            found.undefine()
+        found.destroy()  # it is transient: with that it is forgotten

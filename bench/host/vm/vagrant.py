@@ -16,11 +16,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import SandboxError
+from bench.host.services import process_name
 from bench.imagecache import locked
 from bench.ledger import state_dir
 from bench.model import Missing
+
+if TYPE_CHECKING:
+    from bench.ledger import Ledger
 
 COMMA = "%!(VAGRANT_COMMA)"
 BOX = "isobench/sandbox"
@@ -33,7 +38,7 @@ _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One line of `--machine-readable`: seconds since the epoch, the machine (or ""), a type, and its data."""
+    """One line of `--machine-readable`: seconds since the epoch, the machine (or ""), a type, its data."""
 
     timestamp: int
     target: str
@@ -80,7 +85,9 @@ def ssh_config(messages: Sequence[Message]) -> str:
     """The ssh_config(5) text of `vagrant ssh-config`; SandboxError where there is none with a host in it."""
     text = next((m.data[0] for m in messages if m.kind == "ssh-config" and m.data), "")
     if "hostname" not in parse_ssh_config(text):
-        raise SandboxError("vagrant ssh-config names no host", fix="vagrant status; see the run's vagrant.log")
+        raise SandboxError(
+            "vagrant ssh-config names no host", fix="vagrant status; see the run's vagrant.log"
+        )
     return text
 
 
@@ -107,6 +114,8 @@ class Vagrant:
     directory: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     log: Path | None = None
+    ledger: Ledger | None = None
+    """Hears of every command, which would go on making a machine when this program is killed."""
 
     def environment(self) -> dict[str, str]:
         """The caller's environment without any VAGRANT_* of theirs, and with ours."""
@@ -128,10 +137,12 @@ class Vagrant:
         try:
             process = subprocess.Popen(
                 ["vagrant", *words, "--machine-readable"], cwd=self.directory, env=self.environment(),
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise SandboxError(f"{doing}: {error.strerror}", fix="apt-get install vagrant") from error
+        entry = self.ledger.will_create("vagrant", process_name(process.pid)) if self.ledger else None
         late = False
         try:
             said, _ = process.communicate(timeout=deadline)
@@ -141,19 +152,29 @@ class Vagrant:
         except BaseException:
             _ended(process)
             raise
+        finally:
+            if self.ledger and entry:
+                self.ledger.gone(entry)
         text = said.decode(errors="replace")
         messages = parse(text)
         self._keep(words, text)
         if late:
-            raise SandboxError(f"{doing} did not end within {deadline:g} s: {_last(messages)}", fix=self._fix())
+            raise SandboxError(
+                f"{doing} did not end within {deadline:g} s: {_last(messages)}", fix=self._fix()
+            )
         if process.returncode != 0:
-            why = failure(messages) or _last(messages) or text.strip()[-500:] or f"status {process.returncode}"
+            why = (
+                failure(messages) or _last(messages) or text.strip()[-500:] or f"status {process.returncode}"
+            )
             raise SandboxError(f"{doing}: {why}", fix=self._fix())
         return messages
 
     def _keep(self, words: Sequence[str], text: str) -> None:
         if self.log is not None:
-            with contextlib.suppress(OSError), self.log.open("a") as file:  # a log that cannot grow stops no run
+            with (
+                contextlib.suppress(OSError),
+                self.log.open("a") as file,
+            ):  # a log that cannot grow stops no run
                 file.write(f"$ vagrant {' '.join(words)}\n{text}")
 
     def _fix(self) -> str:
@@ -180,20 +201,34 @@ def _last(messages: Sequence[Message]) -> str:
 # --- what must be installed, and the box ----------------------------------------------------------
 
 
-@functools.cache
 def missing() -> Missing | None:
-    """Vagrant, its libvirt plug-in or ssh, where one is not installed; asked once."""
+    """Vagrant, its libvirt plug-in or ssh, where one is not installed."""
     for program, package in (("vagrant", "vagrant"), ("ssh", "openssh-client")):
         if shutil.which(program) is None:
             return Missing(program, f"{program} is not in PATH", f"apt-get install {package}")
+    return None if _has_plugin() else Missing(PLUGIN, "Vagrant cannot make libvirt machines: "
+                                              f"its plug-in {PLUGIN} is not installed or does not load",
+                                              f"apt-get install {PLUGIN}; vagrant plugin list")  # fmt: skip
+
+
+@functools.cache
+def _has_plugin() -> bool:
+    """Whether Vagrant lists the plug-in. Asking takes seconds, so a yes is kept until Vagrant changes."""
+    found = Path(shutil.which("vagrant") or "vagrant").resolve()
+    seen = home() / "plugin"
+    mark = f"{found} {found.stat().st_mtime_ns}"
+    with contextlib.suppress(OSError):
+        if seen.read_text() == mark:
+            return True
     try:
         home().mkdir(parents=True, exist_ok=True)
         messages = Vagrant(home(), home()).run("plugin", "list")
-    except (OSError, SandboxError) as error:
-        return Missing("vagrant", f"Vagrant does not run: {error}", "vagrant plugin list")
+    except (OSError, SandboxError):
+        return False
     if not any(m.kind == "plugin-name" and m.data[:1] == (PLUGIN,) for m in messages):
-        return Missing(PLUGIN, "Vagrant cannot make libvirt machines", f"apt-get install {PLUGIN}")
-    return None
+        return False
+    seen.write_text(mark)
+    return True
 
 
 def home(state: Path | None = None) -> Path:
