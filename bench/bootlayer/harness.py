@@ -27,7 +27,7 @@ MOUNT = "/opt/isobench"
 """Where a guest mounts it."""
 _KEPT = 4
 """Disks kept; an older one may still be in a running guest, which keeps its own open file."""
-_SKIPPED = frozenset({"__pycache__", "data", "boot"})
+_SKIPPED = frozenset({"__pycache__", "data"})
 
 
 def harness(cache: Path | None = None) -> Path:

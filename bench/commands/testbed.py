@@ -24,6 +24,7 @@ from bench.ledger import Ledger
 from bench.model import Missing, Scalar
 from bench.runtimes.libvirt import Runtime as LibvirtRuntime
 from bench.sandboxes import engine_disk, machine
+from bench.sandboxes.engine_machine import NO_APPARMOR
 from bench.session import GUARD_PIDS
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ def _design(
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     made = domain.Machine(
         name=name, accelerator=accelerator.probe().kind, vcpus=os.cpu_count() or 1, memory=min(MEMORY, half),
-        kernel=layer.kernel, initrd=layer.initrd, command_line=bootlayer.command_line("full"),
+        kernel=layer.kernel, initrd=layer.initrd,
+        command_line=f"{bootlayer.command_line('full')} {NO_APPARMOR}",
         disks=attached, serial_log=log, partition=_guard(run, ledger, stack), owner=owner,
         cgroup_version=cgroups.detect().version("cpu") or 2,
     )  # fmt: skip

@@ -405,7 +405,8 @@ while fresh.listAllDomains() and time.monotonic() - before < 120:
     time.sleep(0.1)  # a libvirtd that comes back takes its time to see that a QEMU it knew is dead
 print(json.dumps({
     "first": [d["name"] for d in first], "second": [d["name"] for d in second], "said": said, "took": took,
-    "ended": ended.reason, "left": [d.name() for d in fresh.listAllDomains()] + [e.name for e in ledger.left(include_alive=True)],
+    "ended": ended.reason,
+    "left": [d.name() for d in fresh.listAllDomains()] + [e.name for e in ledger.left(include_alive=True)],
     "qemu": sandbox.machine.alive(), "stopped": daemon.stop_libvirtd(state),
     "again": daemon.stop_libvirtd(state),
 }))
@@ -417,9 +418,10 @@ def test_libvirtd_dies_in_a_trial_and_comes_back(tmp_path, layer):
     if daemon_missing := [p for p in ("libvirtd", "virtlogd", "unshare") if not shutil.which(p)]:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed: {daemon_missing}")
     (tmp_path / "program.py").write_text(OWN_DAEMON)
-    script = (
-        'mount -t tmpfs none /run && mount -t tmpfs none /var/lib/libvirt && mkdir -p /run/lock && exec "$@"'
+    hide = " && ".join(
+        f"mount -t tmpfs none {place}" for place in ("/run", "/var/lib/libvirt", "/etc/libvirt")
     )
+    script = f'{hide} && mkdir -p /run/lock && exec "$@"'
     name = f"t{uuid.uuid4().hex[:6]}"
     scratch = state_dir() / "scratch" / name
     scratch.mkdir(parents=True)

@@ -49,13 +49,13 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def read(path: Path) -> str | None:
-    """The text of a cgroup file; None where it does not exist, or its group went away underneath."""
+    """The text of a cgroup file; None where it does not exist, or its group or process went away underneath."""
     try:
         return path.read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        if error.errno in (errno.ENODEV, errno.EOPNOTSUPP):
+        if error.errno in (errno.ENODEV, errno.EOPNOTSUPP, errno.ESRCH):
             return None
         with explained(f"cannot read {path}"):
             raise

@@ -191,9 +191,10 @@ def remove(name: str, connection: Any) -> None:
         # Gone already; or a libvirtd that was restarted still waits for the QEMU that is dead now.
         fine = ("NO_DOMAIN", "OPERATION_INVALID", "OPERATION_TIMEOUT")
         codes = {getattr(library, f"VIR_ERR_{word}") for word in fine}
-        for step in ("destroy", "undefine") if found.isPersistent() else ("destroy",):
+        for step in ("destroy", "undefine"):
             try:
-                getattr(found, step)()
+                if step == "destroy" or found.isPersistent():
+                    getattr(found, step)()
             except library.libvirtError as error:
                 if error.get_error_code() not in codes:
                     raise
