@@ -19,7 +19,8 @@ from bench.imagecache import run_tool
 
 PACKAGES = (
     "systemd-sysv", "dbus", "udev", "kmod", "util-linux", "iproute2", "docker.io", "iptables",
-    "python3-psutil", "openssh-server", "sudo", "qemu-guest-agent", "systemd-resolved", "rsync",
+    "python3-psutil", "openssh-server", "sudo", "qemu-guest-agent", "systemd-resolved", "rsync", "bubblewrap",
+    "dbus-user-session", "libpam-systemd",
 )  # fmt: skip
 
 # Where each file of bench/guest/boot goes, and its mode.

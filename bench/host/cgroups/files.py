@@ -49,7 +49,7 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def read(path: Path) -> str | None:
-    """The text of a cgroup file; None where it does not exist, or its group or process went away underneath."""
+    """The text of a cgroup file; None where it does not exist, or its group or process has gone."""
     try:
         return path.read_text()
     except (FileNotFoundError, NotADirectoryError):
