@@ -165,6 +165,7 @@ def run(
 @click.option("--runs", type=click.Path(path_type=Path), required=True)
 @click.option("--id", "run_id")
 @click.option("--resume", type=click.Path(path_type=Path))
+@click.option("--emulated", "all_emulated", is_flag=True, help="This host's CPU is emulated.")
 def carry_out(runs: Path, run_id: str | None, resume: Path | None, **options: Any) -> None:
     """Carry out a plan, judge nothing, write the run's files to standard output: the guest's half of --on."""
     from bench.commands import inside

@@ -20,6 +20,9 @@ from bench.model import (
     Tenant,
 )
 
+STRETCH = 3
+"""How much longer workloads run where the CPU is emulated; whole, as some take whole seconds only."""
+
 Lacking = Callable[[str, Case], Skipped | None]
 """(runtime, case) → why it cannot run on this host, or None."""
 
@@ -119,6 +122,19 @@ def cases(experiment: Experiment, runtime: str, baseline: bool, quick: bool = Fa
     return list(result.values())
 
 
+def stretched(case: Case) -> Case:
+    """The case with its workloads' timed parts `STRETCH` times as long.
+
+    On an emulated CPU programs start seconds apart and a machine's first burst weighs longer, so the
+    windows of a native run would hold little of the steady part.
+    """
+    tenants = tuple(
+        replace(t, args={k: v * STRETCH if k == "seconds" else v for k, v in t.args.items()})
+        for t in case.tenants
+    )
+    return replace(case, tenants=tenants, seconds=_seconds(tenants))
+
+
 def _seconds(tenants: Iterable[Tenant]) -> float:
     """How long the workloads are expected to take: the longest `seconds` or `hold`, else a guess of 0.5 s."""
     stated = [float(t.args.get("seconds", t.args.get("hold", 0.5))) for t in tenants]
@@ -135,10 +151,14 @@ def make(
     baseline: Callable[[str], bool],
     lacking: Lacking,
     cost: Callable[[str], float] = lambda runtime: 0.5,
+    emulated: Sequence[str] = (),
     only: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Plan:
-    """The plan of a run. `only` keeps the experiments whose name contains it; `overrides` are recorded."""
+    """The plan of a run. `only` keeps the experiments whose name contains it; `overrides` are recorded.
+
+    `emulated` are the runtimes whose CPU is emulated; their workloads last longer.
+    """
     chosen = [e for e in suite.experiments if not only or only in e.name]
     kept: list[Case] = []
     skipped: list[Skipped] = []
@@ -147,6 +167,7 @@ def make(
         for runtime in allowed:
             for plain in cases(experiment, runtime, baseline(runtime), quick):
                 case = replace(plain, overhead=len(plain.tenants) * cost(runtime))
+                case = stretched(case) if runtime in emulated else case
                 reason = lacking(runtime, case)
                 if reason is None:
                     kept.append(case)
@@ -164,6 +185,7 @@ def make(
         trials=(),
         only=only,
         overrides=tuple(overrides),
+        emulated=tuple(r for r in runtimes if r in emulated),
     )
     return replace(plan, trials=tuple(_blocks(plan, [c.id for c in kept], 0, count)))
 

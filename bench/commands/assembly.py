@@ -31,8 +31,12 @@ def assemble(
     seed: int | None = None,
     only: str | None = None,
     limits: Sequence[str] = (),
+    all_emulated: bool = False,
 ) -> tuple[Plan, Host]:
-    """The plan those options ask for, and the host it was made for. Raises UsageError, SuiteError."""
+    """The plan those options ask for, and the host it was made for. Raises UsageError, SuiteError.
+
+    `all_emulated` says that this host itself is a machine with an emulated CPU.
+    """
     wanted = with_limits(suites.load(suite), limits)
     check_workloads(wanted)
     loaded = load_runtimes(chosen_runtimes(runtimes, wanted.runtimes))
@@ -53,8 +57,9 @@ def assemble(
         cost=lambda name: loaded[name].cost(),
         only=only,
         overrides=limits,
+        emulated=list(loaded) if all_emulated else emulated(host),
     )
-    return replace(made, emulated=tuple(emulated(host))), host
+    return made, host
 
 
 def chosen_runtimes(option: str | None, suggested: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ from bench.errors import BenchError, SandboxError
 from bench.ledger import state_dir
 from bench.model import HostFacts, Plan, TrialRecord
 from bench.session import exclusive
-from bench.store import RunDirectory, RunInfo
+from bench.store import RunDirectory
 from bench.transport import Receiver
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ class _Visit:
             file = Path(given["suite"])
             given["suite"] = f"{SUITES}/{file.name}"
             self.bed.channel.write(given["suite"], file.read_bytes())
-        return arguments_of(given)
+        slow = ["--emulated"] if self.bed.facts["inside.accelerator"] == "tcg" else []
+        return [*arguments_of(given), *slow]
 
 
 def _wants_docker(runtimes: Iterable[str]) -> bool:
@@ -188,9 +189,6 @@ def labelled(path: str, content: bytes, facts: Mapping[str, Any]) -> bytes:
         if path == "host.json":
             host = msgspec.json.decode(content, type=HostFacts)
             return _pretty(replace(host, identity={**host.identity, **facts}))
-        if path == "run.json" and facts["inside.accelerator"] == "tcg":
-            info = msgspec.json.decode(content, type=RunInfo)
-            return _pretty(replace(info, plan=replace(info.plan, emulated=info.plan.runtimes)))
         if path.startswith("trials/"):
             record = msgspec.json.decode(content, type=TrialRecord)
             known = {name: facts[name] for name in ("inside", "inside.accelerator")}

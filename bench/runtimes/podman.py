@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.host.network import BridgePeer
     from bench.runtimes import Arena
 
+
 class Runtime(DockerRuntime):
     """Podman with the OCI runtime its service was started with, or the variant's."""
 
@@ -28,7 +29,7 @@ class Runtime(DockerRuntime):
 
     @contextlib.contextmanager
     def _network(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
-        raise SandboxError("Podman makes a network's bridge only when the command starts, so there is no peer",
+        raise SandboxError("Podman makes a network's bridge only when a command starts, so there is no peer",
                            fix="use the docker or the namespace runtime")  # fmt: skip
         yield
 

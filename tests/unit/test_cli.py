@@ -38,8 +38,9 @@ def test_a_mistake_ends_with_2_and_says_what_was_meant(arguments, said):
 def test_an_argument_only_the_quick_variant_gives_is_checked_as_well(tmp_path):
     suite = tmp_path / "mine.toml"
     suite.write_text(
-        'title = "t"\nquestion = "q"\nruntimes = ["process"]\n[[experiment]]\nname = "e"\nsection = "cpu"\ntitle = "e"\n'
-        'question = "q"\nworkload = "network/iperf3"\nargs = { seconds = 1 }\nquick.args = { seconds = 0.5 }\n'
+        'title = "t"\nquestion = "q"\nruntimes = ["process"]\n[[experiment]]\nname = "e"\nsection = "cpu"\n'
+        'title = "e"\nquestion = "q"\nworkload = "network/iperf3"\nargs = { seconds = 1 }\n'
+        "quick.args = { seconds = 0.5 }\n"
         '[experiment.verdict]\nmeasure = "observed"\nmetric = "net.rate"\n'
     )
     done = bench("plan", "--suite", str(suite))

@@ -84,6 +84,16 @@ def test_extending_adds_one_block_of_the_given_cases():
     assert [t.index for t in more.trials] == list(range(len(more.trials)))
 
 
+def test_workloads_of_emulated_runtimes_last_longer_and_are_the_same_otherwise():
+    native, slow = planned(), planned(emulated=["cgroup"])
+    assert (native.emulated, slow.emulated) == ((), ("cgroup",))
+    for before, after in zip(native.cases, slow.cases, strict=True):
+        factor = plan.STRETCH if after.runtime == "cgroup" else 1
+        for a, b in zip(before.tenants, after.tenants, strict=True):
+            assert dict(b.args) == {k: v * factor if k == "seconds" else v for k, v in a.args.items()}
+    assert plan.estimate(slow) > 1.5 * plan.estimate(native)
+
+
 def test_only_keeps_matching_experiments():
     assert {c.experiment for c in planned(only="cpuset").cases} == {"cpuset"}
 

@@ -14,7 +14,6 @@ from bench.commands import conduct, remote, testbed
 from bench.commands.conversation import stopping
 from bench.errors import SandboxError, UsageError
 from bench.model import HostFacts, TrialRecord
-from bench.store import RunInfo
 
 FACTS = {"inside": "libvirt:full", "inside.accelerator": "tcg", "inside.vcpus": 2}
 
@@ -40,14 +39,6 @@ def test_facts_of_the_host_say_that_they_are_a_guests():
     )
     assert dict(found.identity) == {"cpu.count": 2, **FACTS}
     assert found.private == HOST.private
-
-
-def test_every_runtime_of_an_emulated_guest_is_emulated_and_none_of_a_native_one():
-    content = msgspec.json.encode(RunInfo(1, "x", "0", "now", a_plan()))
-    emulated = msgspec.json.decode(remote.labelled("run.json", content, FACTS), type=RunInfo)
-    assert emulated.plan.emulated == ("process",)
-    native = remote.labelled("run.json", content, {**FACTS, "inside.accelerator": "kvm"})
-    assert msgspec.json.decode(native, type=RunInfo).plan.emulated == ()
 
 
 def test_a_trial_says_where_it_was_carried_out_and_is_otherwise_as_it_came():
