@@ -58,7 +58,9 @@ services: $(VENV)/.ready
 image: $(VENV)/.ready
 	@$(SUDO) $(BIN)/bench image build
 
-machines: host-packages machine-packages $(VENV)/.machines services image ## what virtual machines need: QEMU, libvirt, Vagrant, boot disk, box
+# Its own start of daemons: `services` may have run before libvirt was installed.
+machines: host-packages machine-packages $(VENV)/.machines image ## what virtual machines need: QEMU, libvirt, Vagrant, boot disk, box
+	@$(SUDO) $(BIN)/bench doctor --start >/dev/null || [ $$? -eq 3 ]
 	@$(SUDO) $(BIN)/bench image build --vm --box
 
 $(VENV)/.machines: $(VENV)/.ready
