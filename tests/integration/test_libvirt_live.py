@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -222,12 +223,15 @@ def test_two_machines_are_siblings_with_their_weights(trial):
             for name, w in (("heavy", 400), ("light", 100))
         ]
         assert {one.cgroup.parent() for one in found} == {trial.guard}
-        code = "import os\nos.fork(); os.fork()\nwhile True: pass"
-        for one in found:
-            one.start([*PYTHON, code], {})
-        deadline = time.monotonic() + 20
-        while min(_usage(one.cgroup) for one in found) < 1 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        code = "import os\nos.fork(); os.fork()\nos.write(1, b'x')\nwhile True: pass"
+        running = [one.start([*PYTHON, code], {}) for one in found]
+        waiting = {process.stdout: 4 for process in running}
+        deadline = time.monotonic() + 60  # the light one starts slowly beside the heavy one
+        while waiting and time.monotonic() < deadline:
+            for fd in select.select(list(waiting), [], [], 0.1)[0]:
+                waiting[fd] -= len(os.read(fd, waiting[fd]))
+                waiting = {end: left for end, left in waiting.items() if left}
+        assert not waiting, "not every process of both machines was heard of"
         before = [_usage(one.cgroup) for one in found]
         began = time.monotonic()
         while time.monotonic() - began < 3.0:
