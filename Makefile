@@ -24,7 +24,7 @@ bench: setup image $(if $(RUNTIMES),machines) ## set up, run the suite, write th
 	if [ $$status -eq 1 ]; then echo "Some limits did not hold: the report above says which and why."; \
 	elif [ $$status -ne 0 ]; then exit $$status; fi
 
-test: setup test-packages image machines check ## set up, then lint, types, import rules and every test
+test: host-packages test-packages machine-packages setup image machines check ## set up, then lint, types, import rules and every test
 	$(SUDO) env CI="$(CI)" $(BIN)/pytest
 
 check: $(VENV)/.ready ## lint, types, import rules
@@ -39,6 +39,7 @@ unit: $(VENV)/.ready ## the tests that need neither root nor Docker
 benchmark: setup image machines ## what the harness itself costs, as ratios within one run
 	$(SUDO) $(BIN)/pytest tests/benchmarks --benchmark-only -o addopts="" -s
 
+# Packages first: the daemons are told of the OCI runtimes that are there when they start.
 setup: host-packages $(VENV)/.ready services
 
 $(VENV)/.ready: pyproject.toml

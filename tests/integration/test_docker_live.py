@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import missing
 from engine_trial import PYTHON, Trial, finish, tenant
 
 from bench import runtimes
@@ -225,7 +226,7 @@ def test_the_engines_own_statistics_agree_with_the_kernel(trial, docker):
 def test_gvisor_runs_in_the_same_limits(tmp_path, image):
     runsc = runtimes.load("docker:runsc")
     if lacking := list(runsc.requires()):
-        pytest.skip(lacking[0].cause)
+        missing(f"{lacking[0].cause} (fix: {lacking[0].fix})")
     trial = Trial(tmp_path, image)
     try:
         with runsc.open(tenant({"memory": 256 * MIB}), trial.arena()) as sandbox:

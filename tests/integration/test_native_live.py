@@ -82,6 +82,7 @@ def leftovers(directory: Path, run: str) -> list[str]:
 def trial(tmp_path, monkeypatch, sandbox_image) -> Iterator[Trial]:
     (tmp_path / "state").mkdir()
     monkeypatch.setenv("ISOBENCH_STATE", str(tmp_path / "state"))
+    gc.collect()  # what earlier tests left to the collector must not be counted
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     trial = Trial(tmp_path, sandbox_image)
     try:
@@ -90,7 +91,8 @@ def trial(tmp_path, monkeypatch, sandbox_image) -> Iterator[Trial]:
         cgroups.remove_run(trial.run, trial.cgroups)
     assert leftovers(tmp_path, trial.run) == []
     assert trial.ledger.left(include_alive=True) == []
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    # Fewer than before: a library's thread of an earlier test closed its own meanwhile.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
@@ -341,7 +343,8 @@ def test_an_egress_limit_without_a_peer_is_refused(arena):
 # --- the end ------------------------------------------------------------------------------------
 
 FORKS = """
-import contextlib, os, time
+import contextlib
+import gc, os, time
 for _ in range(3):
     os.fork()
 with contextlib.suppress(OSError):  # one of them leads a session already
