@@ -344,6 +344,7 @@ def test_an_egress_limit_without_a_peer_is_refused(arena):
 
 FORKS = """
 import contextlib
+import gc
 import gc, os, time
 for _ in range(3):
     os.fork()
