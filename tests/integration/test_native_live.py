@@ -1,5 +1,6 @@
 """The native runtimes against the real kernel: what is in force, what is seen inside, what is left."""
 
+import gc
 import json
 import os
 import select
