@@ -220,8 +220,11 @@ def test_two_machines_are_siblings_with_their_weights(trial):
     with contextlib.ExitStack() as stack:
         # Ours is the least of three groups here, and both counters must be read at one moment.
         stack.enter_context(session._prompt_scheduling(print))
+        # On one CPU: over several, how the kernel places so few vCPU threads decides as much as the weights.
         found = [
-            stack.enter_context(plugin.Runtime().open(tenant({"cpu.weight": w}, name), trial.arena()))
+            stack.enter_context(
+                plugin.Runtime().open(tenant({"cpu.weight": w, "cpuset": "0"}, name), trial.arena())
+            )
             for name, w in (("heavy", 400), ("light", 100))
         ]
         assert {one.cgroup.parent() for one in found} == {trial.guard}
@@ -236,7 +239,7 @@ def test_two_machines_are_siblings_with_their_weights(trial):
         assert not waiting, "not every process of both machines was heard of"
         before = [_usage(one.cgroup) for one in found]
         deadline = time.monotonic() + 60
-        while sum(_usage(one.cgroup) for one in found) < sum(before) + 16 and time.monotonic() < deadline:
+        while sum(_usage(one.cgroup) for one in found) < sum(before) + 8 and time.monotonic() < deadline:
             time.sleep(0.1)
         heavy, light = (_usage(one.cgroup) - b for one, b in zip(found, before, strict=True))
     assert heavy / (heavy + light) == pytest.approx(0.8, abs=0.08)
