@@ -250,11 +250,14 @@ def image_show() -> None:
 @image.command(name="rm")
 @click.argument("digest")
 def image_rm(digest: str) -> None:
-    """Remove a sandbox image from the cache, with the boot layers on it."""
+    """Remove a sandbox image from the cache, with the boot layers and Vagrant boxes made of it."""
     from bench import bootlayer
     from bench import image as sandbox
+    from bench.host.vm import vagrant
 
     # The layers first: they name the image, and are found through it only.
     removed = bootlayer.remove(digest)
+    if removed:
+        vagrant.forget_boxes()
     if not sandbox.remove(digest) and not removed:
         raise BenchError(f"there is no sandbox image {digest}", fix="bench image show")

@@ -12,14 +12,13 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.aptsources import Source, debian_codename, host_sources
 from bench.errors import BenchError
-from bench.imagecache import disk_error, locked, remove_tree, run_tool
+from bench.imagecache import disk_error, locked, remove_tree, run_tool, workplace
 from bench.ledger import state_dir
 
 PACKAGES = ("python3", "fio", "iperf3", "stress-ng", "sysbench", "rt-tests", "iproute2")
@@ -131,21 +130,8 @@ def _cached(cache: Path) -> Iterator[tuple[Path, Image]]:
 
 
 def _build(cache: Path, progress: Callable[[str], None]) -> Image:
-    for stale in cache.glob(".build-*"):  # the lock is ours, so whoever made these is gone
-        remove_tree(stale)
-    free = shutil.disk_usage(cache).free
-    if free < ROOM:
-        raise BenchError(
-            f"the image needs {ROOM >> 20} MiB below {cache} and {free >> 20} MiB are free",
-            fix="free some space, or point ISOBENCH_STATE at a larger disk",
-        )
-    work = Path(tempfile.mkdtemp(prefix=".build-", dir=cache))
-    work.chmod(0o755)
-    try:
+    with workplace(cache, ROOM, "the image", remove_tree) as work:
         return _build_in(work, cache, progress)
-    finally:
-        if work.exists():
-            remove_tree(work)
 
 
 def _build_in(work: Path, cache: Path, progress: Callable[[str], None]) -> Image:

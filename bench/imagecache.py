@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,29 @@ def run_tool(
         process.stderr.close()
     if code:
         raise _build_error(argv[0], code, tail)
+
+
+@contextlib.contextmanager
+def workplace(cache: Path, room: int, what: str, remove: Callable[[Path], None]) -> Iterator[Path]:
+    """A directory below `cache` to build in, gone after the block; those of builds that died go first.
+
+    Hold the cache's lock. BenchError where fewer than `room` bytes are free for `what`.
+    """
+    for stale in cache.glob(".build-*"):  # the lock is ours, so whoever made these is gone
+        remove(stale)
+    free = shutil.disk_usage(cache).free
+    if free < room:
+        raise BenchError(
+            f"{what} needs {room >> 20} MiB below {cache} and {free >> 20} MiB are free",
+            fix="free some space, or point ISOBENCH_STATE at a larger disk",
+        )
+    work = Path(tempfile.mkdtemp(prefix=".build-", dir=cache))
+    work.chmod(0o755)
+    try:
+        yield work
+    finally:
+        if work.exists():
+            remove(work)
 
 
 def _kill_group(pid: int) -> None:

@@ -95,7 +95,7 @@ class Session:
         )  # fmt: skip
         for name in dict.fromkeys(c.runtime for c in plan.cases):
             stack.enter_context(self.runtimes[name].lasting(ground))
-        stack.enter_context(_prompt_scheduling(self._note))
+        stack.enter_context(prompt_scheduling(self._note))
         self._engine = Engine(self.runtimes, self.collectors, lambda: self.interrupted)
 
     def ledger_path(self, stack: ExitStack, path: Path) -> None:
@@ -207,7 +207,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def _prompt_scheduling(note: Callable[[str], None]) -> Iterator[None]:
+def prompt_scheduling(note: Callable[[str], None]) -> Iterator[None]:
     """Let this thread preempt the workloads, so that readings come when they are due.
 
     Real-time round robin; SCHED_RESET_ON_FORK gives children ordinary scheduling.

@@ -155,7 +155,9 @@ def _of_part(part: str, trials: Sequence[TrialRecord], series: Series) -> float 
     """CPU seconds a trial while it was watched; those of booting are before."""
     sums = []
     for trial in trials:
-        gains = [series.gain(trial.index, t.name, f"machine.cpu.{part}") for t in trial.tenants]
+        # Two tenants of one machine see the same QEMU.
+        machines = {t.facts.get("machine.name") or t.name: t.name for t in trial.tenants}
+        gains = [series.gain(trial.index, name, f"machine.cpu.{part}") for name in machines.values()]
         known = [g for g in gains if g is not None]
         if known:
             sums.append(sum(known))

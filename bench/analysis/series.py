@@ -123,11 +123,13 @@ class Series:
     def increment(self, trial: int, tenant: str, metric: str) -> float | None:
         """How far a counter went; None without samples.
 
-        A tenant's group and machine are made for the trial, so their counters begin at 0 and the last
-        value counts: the first reading comes only after the workload was started. Counters of the host
-        ("" as tenant) and of a whole guest go on for ever, so of them `gain` is taken.
+        A tenant's group is made for the trial, so its counters begin at 0 and the last value counts: the
+        first reading comes only after the workload was started. Counters of the host ("" as tenant), of a
+        whole guest, and of a machine's group outside, which has booted and may have served other trials,
+        were not at 0 then, so of them `gain` is taken.
         """
-        if tenant == HOST or metric.startswith(LASTING):
+        outside = self.machine(trial, tenant) and not self.source(trial, tenant, metric).startswith(GUEST)
+        if tenant == HOST or outside or metric.startswith(LASTING):
             return self.gain(trial, tenant, metric)
         found = self.get(trial, tenant, metric)
         return None if found is None else float(found[1][-1])

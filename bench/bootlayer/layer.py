@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Literal
 from bench.bootlayer import disk, initramfs, tree
 from bench.errors import BenchError
 from bench.image import Image
-from bench.imagecache import disk_error, locked, remove_tree
+from bench.imagecache import disk_error, locked, remove_tree, workplace
 from bench.ledger import state_dir
 
 Boot = Literal["micro", "full"]
@@ -141,17 +140,7 @@ def _build(image: Image, cache: Path, progress: Callable[[str], None]) -> BootLa
     for tool, package in (("mke2fs", "e2fsprogs"), ("qemu-img", "qemu-utils")):
         disk.require(tool, package)
     initramfs.busybox()
-    for stale in cache.glob(".build-*"):  # the lock is ours, so whoever made these is gone
-        disk.remove(stale)
-    free = shutil.disk_usage(cache).free
-    if free < ROOM:
-        raise BenchError(
-            f"the boot layer needs {ROOM >> 20} MiB below {cache} and {free >> 20} MiB are free",
-            fix="free some space, or point ISOBENCH_STATE at a larger disk",
-        )
-    work = Path(tempfile.mkdtemp(prefix=".build-", dir=cache))
-    work.chmod(0o755)
-    try:
+    with workplace(cache, ROOM, "the boot layer", disk.remove) as work:
         made = _build_in(image, work, progress)
         target = cache / made["digest"].removeprefix("sha256:")[:12]
         if target.exists():  # an older recipe gave the same bytes, or an incomplete layer lies there
@@ -159,8 +148,6 @@ def _build(image: Image, cache: Path, progress: Callable[[str], None]) -> BootLa
         (work / "layer").rename(target)
         progress(f"built {made['digest']}")
         return _layer(target, {**made})
-    finally:
-        disk.remove(work)
 
 
 def _build_in(image: Image, work: Path, progress: Callable[[str], None]) -> dict[str, str]:

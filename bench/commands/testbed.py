@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench import bootlayer
 from bench import image as images
 from bench.bootlayer import supplies
-from bench.errors import BenchError, SandboxError, UsageError
+from bench.errors import BenchError, UsageError
 from bench.host import cgroups
 from bench.host.vm import accelerator, disks, domain, libvirtd, machines
 from bench.host.vm.channel import Channel
@@ -97,7 +96,7 @@ def booted(
         made, engine = _design(run, image, layer, connection, log, ledger, stack)
         note(f"booting the guest ({made.vcpus} CPUs, {made.memory >> 20} MiB, {made.accelerator})")
         running = stack.enter_context(machines.started(made, connection, ledger))
-        channel = stack.enter_context(_connected(running))
+        channel = stack.enter_context(machine.connected(running))
         machine.await_agent(channel, running, BOOT_DEADLINE, log)
         ready = time.monotonic() - running.created
         _furnish(channel, image)
@@ -108,7 +107,7 @@ def booted(
         yield Testbed(kind, channel, {
             "inside": kind,
             "inside.accelerator": kind_of_cpu,
-            "inside.qemu": _version(connection),
+            "inside.qemu": libvirtd.qemu_version(connection),
             "inside.vcpus": made.vcpus,
             "inside.memory": made.memory,
             "inside.seconds.boot": ready,
@@ -138,9 +137,7 @@ def _design(
         domain.Disk(supplies.image_disk(image), supplies.IMAGE_LABEL, readonly=True),
         *engine.disks,
     ]
-    for disk in attached:
-        if closed := disks.reachable(disk.path, owner):
-            raise SandboxError(f"QEMU's user may not pass through {closed}", fix=f"chmod o+x {closed}")
+    disks.check_reachable([disk.path for disk in attached], owner)
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     made = domain.Machine(
         name=name, accelerator=accelerator.probe().kind, vcpus=os.cpu_count() or 1, memory=min(MEMORY, half),
@@ -162,19 +159,6 @@ def _guard(run: str, ledger: Ledger, stack: ExitStack) -> str | None:
     guard = cgroups.guard(run, 0, groups, ledger, memory=memory, pids=GUARD_PIDS)
     stack.callback(guard.remove)
     return guard.path
-
-
-@contextlib.contextmanager
-def _connected(running: machines.Running) -> Iterator[Channel]:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(str(running.socket))
-    except OSError as error:
-        connection.close()
-        raise SandboxError(f"the agent's port of {running.name} cannot be reached: {error.strerror}",
-                           fix="see /var/log/libvirt/qemu") from error  # fmt: skip
-    with Channel(connection, guest="the guest") as channel:
-        yield channel
 
 
 def _furnish(channel: Channel, image: Image) -> None:
@@ -210,9 +194,3 @@ def _start_docker(
         engine_disk.load(channel, device[engine_disk.IMAGE_SERIAL], image)
         engine_disk.keep(channel, device[engine_disk.SERIAL], engine)
     machine.run(channel, START, DOCKER)
-
-
-def _version(connection: Any) -> str:
-    with libvirtd.speaking("asking for versions"):
-        number = connection.getVersion()
-    return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -17,7 +16,6 @@ from bench import bootlayer
 from bench.errors import LimitNotSetError, SandboxError, UsageError
 from bench.host import cgroups
 from bench.host.vm import accelerator, disks, domain, libvirtd, limits, links, machines
-from bench.host.vm.channel import Channel
 from bench.image import Image
 from bench.image import find as find_image
 from bench.limits import nearest
@@ -144,7 +142,7 @@ class Runtime:
             network = stack.enter_context(links.opened(kind, arena, None if rate is None else float(rate)))
             made, parts = self._design(tenant, arena, layer, network, connection, stack)
             running = stack.enter_context(machines.started(made, connection, arena.ledger))
-            channel = stack.enter_context(_channel(running))
+            channel = stack.enter_context(machine.connected(running))
             machine.await_agent(channel, running, BOOT_DEADLINE[self._chosen.boot], made.serial_log)
             booted = time.monotonic() - running.created
             machine.set_address(channel, network)
@@ -163,12 +161,10 @@ class Runtime:
     def _recorded(
         self, made: domain.Machine, running: machines.Running, booted: float, connection: Any
     ) -> dict[str, Scalar | None]:
-        with libvirtd.speaking("asking for versions"):
-            qemu = connection.getVersion()
         return {
             "machine.accelerator": running.accelerator(), "machine.boot": self._chosen.boot,
             "machine.vcpus": made.vcpus, "machine.memory": made.memory, "machine.seconds.boot": booted,
-            "machine.qemu": f"{qemu // 1000000}.{qemu // 1000 % 1000}.{qemu % 1000}",
+            "machine.qemu": libvirtd.qemu_version(connection),
         }  # fmt: skip
 
     def _design(
@@ -179,9 +175,7 @@ class Runtime:
         owner = libvirtd.qemu_user(connection) if libvirtd.uri() == libvirtd.SYSTEM else None
         files = stack.enter_context(disks.directory(name, arena.ledger))
         attached = self._disks(tenant, arena, layer, files, owner)
-        for disk in attached:
-            if closed := disks.reachable(disk.path, owner):
-                raise SandboxError(f"QEMU's user may not pass through {closed}", fix=f"chmod o+x {closed}")
+        disks.check_reachable([disk.path for disk in attached], owner)
         targets = {disk.serial: f"vd{chr(ord('a') + i)}" for i, disk in enumerate(attached)}
         tap = network.nic.tap if network.nic and network.nic.egress is not None else None
         parts = limits.Parts(targets.get("isobench-scratch"), targets.get("isobench-swap"), tap)
@@ -226,19 +220,6 @@ def _layer(image: Image | None) -> BootLayer:
             "a machine needs the boot layer of the sandbox image", fix="bench image build --vm"
         )
     return layer
-
-
-@contextlib.contextmanager
-def _channel(running: machines.Running) -> Iterator[Channel]:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(str(running.socket))
-    except OSError as error:
-        connection.close()
-        raise SandboxError(f"the agent's port of {running.name} cannot be reached: {error.strerror}",
-                           fix="see /var/log/libvirt/qemu") from error  # fmt: skip
-    with Channel(connection, guest=running.name) as channel:
-        yield channel
 
 
 def _whole(value: Scalar | None) -> int | None:

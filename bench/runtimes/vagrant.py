@@ -106,8 +106,7 @@ class Runtime:
             try:
                 yield
             finally:
-                self._pool.close()
-        self._pool = None
+                self._pool = None
 
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
         """A machine of the run with the tenant's limits in force, and taken off again after it."""
@@ -214,7 +213,7 @@ def _recorded(taken: Kept, pool: Pool) -> dict[str, Scalar | None]:
         "machine.boot": "full",
         "machine.vcpus": os.cpu_count() or 1,
         "machine.memory": taken.memory,
-        "machine.qemu": pool.qemu_version(),
+        "machine.qemu": libvirtd.qemu_version(pool.connection),
         "machine.reused": taken.uses,
         "machine.box": bootlayer.version(pool.layer),
         # Of the trial that waited for it; the others found it up.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bench.host.cgroups import Group
     from bench.host.network import BridgePeer
+    from bench.host.vm.machines import Running
     from bench.sandboxes.container_place import Place
 
 POLL_TIMEOUT = 1
@@ -55,6 +56,11 @@ class ContainerSandbox:
 
     def __post_init__(self) -> None:
         self.peer = self.bridge.peer if self.bridge else None
+
+    @property
+    def machine(self) -> Running | None:
+        """The virtual machine the engine is in, None where it is on this host."""
+        return self.place.running
 
     @property
     def address(self) -> str:

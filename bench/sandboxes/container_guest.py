@@ -15,6 +15,7 @@ from bench.model import Reading, Sample, Scalar
 from bench.sandboxes import machine
 
 if TYPE_CHECKING:
+    from bench.host.vm.machines import Running
     from bench.host.vm.watching import Watch
     from bench.sandboxes.engine_machine import EngineMachine
 
@@ -46,6 +47,11 @@ class InGuest:
     _kills: int = 0
     _watches: list[Watch] = field(default_factory=list)
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
+
+    @property
+    def running(self) -> Running | None:
+        """The hidden machine."""
+        return self.machine.running
 
     def __post_init__(self) -> None:
         self.address = self.machine.address

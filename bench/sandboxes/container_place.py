@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench import gate
 from bench.host import cgroups, engines
 from bench.host.kernellog import OomWatch
 from bench.ledger import Ledger, process_start
 from bench.model import Reading, Sample, Scalar
+
+if TYPE_CHECKING:
+    from bench.host.vm.machines import Running
 
 
 class Place(Protocol):
@@ -29,6 +32,10 @@ class Place(Protocol):
     """The trial's disk as "MAJ:MIN" of that machine, None where the case needs none."""
     cgroup: cgroups.Group | None
     """The container's cgroup on this host; None before `find`, and where it is on another machine."""
+
+    @property
+    def running(self) -> Running | None:
+        """The machine, where it is a virtual one of this host; its QEMU is watched from outside."""
 
     def expect(self, name: str) -> None:
         """A container of that name is about to be created."""
@@ -92,6 +99,11 @@ class Here:
     _started: int | None = None
     _log: OomWatch = field(default_factory=OomWatch)
     _bounds: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def running(self) -> Running | None:
+        """None: this host is watched anyway."""
+        return None
 
     def __post_init__(self) -> None:
         self.address = engines.endpoint(self.engine)

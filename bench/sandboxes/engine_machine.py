@@ -123,9 +123,7 @@ def booted(ground: Ground, attempt: int, partition: str | None) -> Iterator[Engi
             raise SandboxError(
                 f"{error.message}{machine.last_words(made.serial_log)}", fix=error.fix
             ) from error
-        with libvirtd.speaking("asking for versions"):
-            qemu = connection.getVersion()
-        version = f"{qemu // 1000000}.{qemu // 1000 % 1000}.{qemu % 1000}"
+        version = libvirtd.qemu_version(connection)
         yield replace(prepared, facts={**prepared.facts, "machine.qemu": version})
 
 
@@ -145,9 +143,7 @@ def _design(
         domain.Disk(scratch, "isobench-scratch", direct=True),
         domain.Disk(disks.swap(files / "swap.img", SWAP, owner), "isobench-swap"), *state.disks,
     )  # fmt: skip
-    for disk in attached:
-        if closed := disks.reachable(disk.path, owner):
-            raise SandboxError(f"QEMU's user may not pass through {closed}", fix=f"chmod o+x {closed}")
+    disks.check_reachable([disk.path for disk in attached], owner)
     made = domain.Machine(
         name=name, accelerator=accelerator.probe().kind, vcpus=os.cpu_count() or 1, memory=memory(),
         kernel=layer.kernel, initrd=layer.initrd, disks=attached,

@@ -98,12 +98,6 @@ class Pool:
             else:
                 self._remove(kept)
 
-    def qemu_version(self) -> str:
-        """Version of the QEMU that libvirt runs."""
-        with libvirtd.speaking("asking for versions"):
-            number = int(self.connection.getVersion())
-        return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
-
     def close(self) -> None:
         """Remove every machine."""
         while self.idle:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import missing
 
 from bench import bootlayer, runtimes
 from bench.host import cgroups
@@ -36,7 +37,7 @@ def layer(image):
     found = bootlayer.find(image)
     lacking = runtimes.load("libvirt").requires()
     if found is None or lacking:
-        pytest.skip(lacking[0].cause if lacking else "no boot layer")
+        missing(lacking[0].cause if lacking else "no boot layer")
     return found
 
 

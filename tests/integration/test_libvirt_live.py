@@ -219,7 +219,7 @@ def test_too_little_memory_is_refused_before_anything_is_made(trial):
 def test_two_machines_are_siblings_with_their_weights(trial):
     with contextlib.ExitStack() as stack:
         # Ours is the least of three groups here, and both counters must be read at one moment.
-        stack.enter_context(session._prompt_scheduling(print))
+        stack.enter_context(session.prompt_scheduling(print))
         # On one CPU: over several, how the kernel places so few vCPU threads decides as much as the weights.
         found = [
             stack.enter_context(

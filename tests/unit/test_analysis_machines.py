@@ -92,6 +92,14 @@ def test_counters_of_a_whole_guest_count_from_their_first_reading() -> None:
     assert Series(frame(*rows)).get(3, "a", "host.oom_kill") is None
 
 
+def test_what_a_machine_did_before_the_trial_is_no_evidence_of_it() -> None:
+    before = [("a", "cgroup", "cpu.nr_throttled", t, 40.0) for t in (0.1, 1.0)]
+    inside = ("a", "guest.cgroup", "memory.events.max", 1.0, 3.0)
+    found = Series(frame(*before, inside))
+    assert found.increment(3, "a", "cpu.nr_throttled") == 0.0
+    assert found.increment(3, "a", "memory.events.max") == 3.0  # the group inside is fresh
+
+
 # --- rates from inside --------------------------------------------------------------------------
 
 

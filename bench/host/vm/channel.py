@@ -66,6 +66,7 @@ class Channel:
         self._operations: dict[int, Operation] = {}
         self._lock = threading.Lock()
         self._over = False
+        self._forwarders: set[Forwarder] = set()
         self.loop = Loop()
         self._line = Line(self.loop, self._fds, self._frame, self._died)
         self.loop.post(self._greet)
@@ -173,10 +174,16 @@ class Channel:
     @contextlib.contextmanager
     def forward(self, guest_path: str, host_path: Path) -> Iterator[Path]:
         """A listening Unix socket on the host whose connections reach the guest's socket `guest_path`."""
+        self._check()
         forwarder = Forwarder(self, guest_path, host_path)
+        with self._lock:
+            self._forwarders.add(forwarder)
         try:
+            self._check()  # it may have died before it knew the forwarder, which it then never tells
             yield host_path
         finally:
+            with self._lock:
+                self._forwarders.discard(forwarder)
             forwarder.close()
 
     def close(self) -> None:
@@ -288,3 +295,7 @@ class Channel:
         for operation in list(self._operations.values()):
             operation.lost(reason)
         self._operations.clear()
+        with self._lock:
+            told, self._forwarders = self._forwarders, set()
+        for forwarder in told:
+            forwarder.lost()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,3 +114,10 @@ def reachable(path: Path, owner: Owner) -> str | None:
         if not facts.st_mode & bits:
             return str(above)
     return None
+
+
+def check_reachable(paths: Iterable[Path], owner: Owner) -> None:
+    """HostError where QEMU's user may not pass through to one of these files."""
+    for path in paths:
+        if closed := reachable(path, owner):
+            raise HostError(f"QEMU's user may not pass through {closed}", fix=f"chmod o+x {closed}")

@@ -59,6 +59,11 @@ class Forwarder:
         self._connections = {c for c in self._connections if not c.over} | {connection}
         connection.join()
 
+    def lost(self) -> None:
+        """The channel died, in its thread: nobody would accept those who wait or come from now on."""
+        self._channel.loop.reader(self._listener.fileno(), None)
+        self._listener.close()
+
     def close(self) -> None:
         """Stop listening, break off what is open, remove the socket. Idempotent."""
         stopped = threading.Event()

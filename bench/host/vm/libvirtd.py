@@ -116,6 +116,13 @@ def qemu_user(connection: Any) -> tuple[int, int] | None:
     return None
 
 
+def qemu_version(connection: Any) -> str:
+    """Version of the QEMU that libvirt runs, such as "7.2.22"."""
+    with speaking("asking for versions"):
+        number = int(connection.getVersion())
+    return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+
+
 def ours(name: str) -> str:
     """That name, if it is a domain's or network's of this program; HostError otherwise."""
     if not name.startswith(("isobench-", "isob")) or "/" in name:

@@ -26,7 +26,7 @@ CONTROLS = frozenset(
 )
 """What a domain can be held to. Not the number of processes: those are the guest kernel's own business."""
 FLOOR = {"micro": 96 * MIB, "full": 192 * MIB}
-"""The least RAM that is tried. Guests were seen to reach their agent with 80 and 160 MiB, and not below."""
+"""The least RAM that is tried. Agents were heard of with 80 (micro; 72 panics) and 160 MiB (full)."""
 _THROTTLES = {
     "io.read": "bps_rd", "io.write": "bps_wr", "io.read_iops": "iops_rd", "io.write_iops": "iops_wr",
 }  # fmt: skip

@@ -236,6 +236,15 @@ def home(state: Path | None = None) -> Path:
     return (state or state_dir()) / "cache" / "vagrant"
 
 
+def forget_boxes(state: Path | None = None) -> bool:
+    """Delete the boxes kept over runs; False where there are none. The next run adds its own again."""
+    kept = home(state)
+    if not kept.exists():
+        return False
+    shutil.rmtree(kept)
+    return True
+
+
 def vagrantfile() -> Path:
     """The Vagrantfile: the wheel's data, or `vagrant/` of a checkout."""
     package = Path(__file__).resolve().parents[2]
