@@ -91,7 +91,7 @@ class Session:
             )
         ground = Ground(
             self.run.info.id, self.image, workloads.root(), self._scratch, self.ledger, self._note,
-            self.run.path / "output",
+            self.run.logs,
         )  # fmt: skip
         for name in dict.fromkeys(c.runtime for c in plan.cases):
             stack.enter_context(self.runtimes[name].lasting(ground))
@@ -198,7 +198,7 @@ class Session:
             disk=disk,
             root=self._root,
             params=case.params,
-            logs=self.run.path / "output",
+            logs=self.run.logs,
         )
 
     def _note(self, text: str) -> None:

@@ -66,6 +66,11 @@ class RunDirectory:
         self.info = info
 
     @property
+    def logs(self) -> Path:
+        """Directory of raw output; absolute, because daemons with another working directory write there."""
+        return self.path.absolute() / "output"
+
+    @property
     def trial_files(self) -> list[Path]:
         return sorted((self.path / "trials").glob("*.json"))
 
@@ -86,7 +91,7 @@ class RunDirectory:
 
     def output(self, trial: int, tenant: str, stream: str) -> Path:
         """Where raw output of one tenant goes."""
-        return self.path / "output" / f"{trial:05d}.{tenant}.{stream}"
+        return self.logs / f"{trial:05d}.{tenant}.{stream}"
 
     def update_plan(self, plan: Plan, notes: Iterable[str] = ()) -> None:
         """Replace the plan (more blocks were added) and append notes."""

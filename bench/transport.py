@@ -38,7 +38,7 @@ class Sender:
 
     def trial(self, index: int) -> None:
         """Send all of one finished trial; its record last, so that it stands for the others."""
-        for name in sorted(path.name for path in (self._run.path / "output").glob(f"{index:05d}.*")):
+        for name in sorted(path.name for path in self._run.logs.glob(f"{index:05d}.*")):
             self._send(f"output/{name}")
         if (self._run.path / f"samples/{index:05d}.parquet").exists():
             self._send(f"samples/{index:05d}.parquet")

@@ -68,6 +68,15 @@ def test_a_run_reads_back_as_it_was_written(run):
     assert frames.observations.attrs["units"]["time"] == "s"
 
 
+def test_a_daemon_with_another_working_directory_finds_where_raw_output_goes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = store.create(Path("runs"), a_plan(), HOST)
+    monkeypatch.chdir("/")
+    assert store.open_run(tmp_path / run.path).logs == tmp_path / run.path / "output"
+    monkeypatch.chdir(tmp_path)
+    assert run.logs.is_absolute() and run.logs.is_dir()
+
+
 @given(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)))
 def test_a_missing_number_stays_missing_and_is_never_zero(tmp_path_factory, value):
     run = store.create(tmp_path_factory.mktemp("r"), a_plan(), HOST)
