@@ -6,17 +6,18 @@ import _signal  # type: ignore[import-not-found]
 import os
 
 from bench.guest import group, wire
-from bench.guest.child import Child
 from bench.guest.mux import Lane, Source
 from bench.guest.operation import Operation
+from bench.guest.program import Program
 
 TYPE_CHECKING = False  # see `wire`
 if TYPE_CHECKING:
     from typing import Any
 
+    from bench.guest.child import Child
     from bench.guest.operation import Session
+    from bench.guest.spare import Spare
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DRAIN = 10.0
 """Seconds to wait for killed processes to leave before the group counts as stuck."""
 _STEP = 0.005
@@ -35,28 +36,30 @@ class Execute(Operation):
         self._closing = 0.0
 
     def start(self, asked: dict[str, Any]) -> None:
-        """Fork, put the child into its group, execute; the report of an error comes through a pipe."""
-        program = _Program(asked)
-        self.cgroup = program.cgroup = group.create(str(asked.get("name") or "workload"))
+        """Tell a waiting child what to become; the report of an error comes through a pipe."""
+        Program(asked)  # what is wrong with it is found before anything is made
+        self.cgroup = group.create(str(asked.get("name") or "workload"))
         try:
-            self._fork(program)
+            spare = self._told(asked | {"cgroup": self.cgroup})
         except OSError:
             if self.cgroup:
                 group.remove(self.cgroup)
             raise
+        self.child = spare.child
+        os.set_blocking(spare.report, False)
+        self._sources = [Source(self.lane, spare.out, wire.DATA), Source(self.lane, spare.err, wire.ERR)]
+        self._report = spare.report
+        self.loop.reader(self._report, self._reported)
 
-    def _fork(self, program: _Program) -> None:
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        out, err, report = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
-        try:
-            self.child = Child(self.loop, program.become, (null, out[1], err[1], report[1]), self._ended)
-        finally:
-            for fd in (null, out[1], err[1], report[1]):
-                os.close(fd)
-        os.set_blocking(report[0], False)
-        self._sources = [Source(self.lane, out[0], wire.DATA), Source(self.lane, err[0], wire.ERR)]
-        self._report = report[0]
-        self.loop.reader(report[0], self._reported)
+    def _told(self, asked: dict[str, Any]) -> Spare:
+        while True:
+            spare = self.session.spare()
+            try:
+                spare.become(asked, self._ended)
+            except BrokenPipeError:  # somebody killed it while it waited
+                spare.discard()
+            else:
+                return spare
 
     def _reported(self) -> None:
         """The report pipe closed, by execve or by an end; or it says what failed."""
@@ -120,57 +123,3 @@ class Execute(Operation):
             self.closed(f"processes in {self.cgroup or 'the guest'} outlived SIGKILL for {DRAIN:g} s")
         else:
             self.loop.later(_STEP, self._leave)
-
-
-class _Program:
-    """What a child becomes; everything is prepared before the fork."""
-
-    def __init__(self, asked: dict[str, Any]) -> None:
-        self._argv = [os.fsencode(word) for word in asked["argv"]]
-        given = asked.get("env") or {}
-        self._env = {os.fsencode(k): os.fsencode(v) for k, v in given.items()}
-        self._env.setdefault(b"PATH", PATH.encode())
-        self._cwd = os.fsencode(asked.get("cwd") or "/")
-        self._uid = asked.get("uid")
-        self.cgroup: str | None = None
-        if not self._argv:
-            raise ValueError("argv is empty")
-
-    def become(self) -> None:
-        """In the child: the group first, so that all it uses is counted there; then execve."""
-        step = "join the cgroup"
-        try:
-            os.set_inheritable(3, False)
-            if self.cgroup:
-                group.enter(self.cgroup)
-            step = "oom_score_adj"
-            with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
-                file.write("0")
-            step = f"change to {os.fsdecode(self._cwd)}"
-            os.chdir(self._cwd)
-            if self._uid is not None:
-                step = f"become user {self._uid}"
-                os.setgroups([])
-                os.setgid(self._uid)
-                os.setuid(self._uid)
-            step = f"start {os.fsdecode(self._argv[0])}"
-            self._execute()
-        except (OSError, ValueError) as error:  # ValueError: a zero byte in a word
-            number, cause = getattr(error, "errno", 22), getattr(error, "strerror", None) or error
-            os.write(3, f"{number} {step}: {cause}".encode(errors="replace")[:4000])
-            os._exit(127)
-
-    def _execute(self) -> None:
-        """execvpe(3); the error is the first that tells more than that a directory lacks the program."""
-        program = self._argv[0]
-        if b"/" in program:
-            os.execve(program, self._argv, self._env)  # noqa: S606 - the point of it all
-        telling: OSError | None = None
-        for directory in self._env[b"PATH"].split(b":"):
-            try:
-                os.execve(directory + b"/" + program, self._argv, self._env)  # noqa: S606
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                telling = telling or error
-        raise telling or FileNotFoundError(2, "No such file or directory in PATH")

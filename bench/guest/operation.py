@@ -9,10 +9,18 @@ TYPE_CHECKING = False  # see `wire`
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from bench.guest.spare import Spare
+
     class Session(Protocol):
         """What an operation may ask of the session it belongs to."""
 
         operations: dict[int, Operation]
+
+        def prepare(self) -> None:
+            """Fork a child ahead of need."""
+
+        def spare(self) -> Spare:
+            """A child that waits for its program."""
 
         def forget(self, operation: Operation) -> None:
             """The operation is over and its channel closed."""

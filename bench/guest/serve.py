@@ -11,6 +11,7 @@ from bench.guest.execute import Execute
 from bench.guest.loop import Loop
 from bench.guest.mux import Lane, Line
 from bench.guest.operation import Operation, trouble
+from bench.guest.spare import Spare
 
 TYPE_CHECKING = False  # see `wire`
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Agent:
         self._lanes: dict[int, Lane] = {}
         self._token = b""
         self._line: Line | None = None
+        self._spare: Spare | None = None
         if os.getpid() == 1:
             self._reap()
 
@@ -105,9 +107,24 @@ class Agent:
         return Job(self, lane)
 
     def forget(self, operation: Operation) -> None:
-        """Its channel is over."""
+        """Its channel is over. The next program finds a child that waits for it."""
         self._lanes.pop(operation.lane.channel, None)
         self.operations.pop(operation.lane.channel, None)
+        if isinstance(operation, Execute):
+            self.loop.later(0.0, self.prepare)
+
+    def prepare(self) -> None:
+        """Fork a child ahead of need, while no program runs that this would disturb."""
+        busy = any(isinstance(o, Execute) for o in self.operations.values())
+        if not busy and not (self._spare and self._spare.usable):
+            if self._spare:
+                self._spare.discard()
+            self._spare = Spare(self.loop)
+
+    def spare(self) -> Spare:
+        """A child that waits for its program: the one prepared, or a new one."""
+        spare, self._spare = self._spare, None
+        return spare or Spare(self.loop)
 
     def _end_session(self) -> None:
         """End all that the host of before had started, and wait for it: the next finds a clean guest."""
@@ -138,6 +155,7 @@ class _Warm(Operation):
         from bench.guest import jobs
 
         jobs.warm(asked.get("collectors", ()))
+        self.session.prepare()
         self.finish({})
 
 
