@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import compiled
+from bench import workload as workloads
 from bench.aptsources import Source, debian_codename, host_sources
 from bench.errors import BenchError
 from bench.imagecache import disk_error, locked, remove_tree, run_tool, workplace
@@ -62,8 +64,15 @@ def default_cache() -> Path:
 
 
 def recipe(root: Path = Path("/")) -> str:
-    """A hash of everything that decides what goes in: packages, suite, architecture, recipe version."""
-    parts = [str(RECIPE_VERSION), debian_codename(root), platform.machine(), _TIDY, *PACKAGES]
+    """A hash of everything that decides what goes in: packages, suite, architecture, sources, version."""
+    parts = [
+        str(RECIPE_VERSION),
+        debian_codename(root),
+        platform.machine(),
+        _TIDY,
+        *PACKAGES,
+        compiled.recipe(),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -136,8 +145,10 @@ def _build(cache: Path, progress: Callable[[str], None]) -> Image:
 
 def _build_in(work: Path, cache: Path, progress: Callable[[str], None]) -> Image:
     tar = work / "sandbox.tar"
+    compiled.build(work / "compiled")
     _mmdebstrap(tar, work, host_sources(), progress)
     (work / "debian.sources").unlink()
+    shutil.rmtree(work / "compiled")
     progress("unpacking")
     root = work / "rootfs"
     root.mkdir()
@@ -163,11 +174,15 @@ def _mmdebstrap(tar: Path, work: Path, sources: list[Source], progress: Callable
         raise BenchError(
             "mmdebstrap, which builds the image, is not installed", fix="apt-get install mmdebstrap"
         )
+    programs = sorted((work / "compiled").iterdir())
     listing = work / "debian.sources"
     listing.write_text("\n".join(source.stanza() for source in sources))
     argv = ["mmdebstrap", f"--mode={'root' if os.geteuid() == 0 else 'unshare'}", "--variant=minbase",
             "--format=tar", "--skip=output/dev", f"--include={','.join(PACKAGES)}",
-            '--aptopt=APT::Install-Recommends "false"', f"--customize-hook={_TIDY}",
+            '--aptopt=APT::Install-Recommends "false"',
+            f'--customize-hook=mkdir -p "$1"{workloads.COMPILED}',
+            f"--customize-hook=copy-in {' '.join(map(str, programs))} {workloads.COMPILED}",
+            f"--customize-hook={_TIDY}",
             debian_codename(), str(tar), str(listing)]  # fmt: skip
     for part in ("man", "locale", "doc", "info"):
         argv.insert(1, f"--dpkgopt=path-exclude=/usr/share/{part}/*")

@@ -21,6 +21,9 @@ from bench.model import Metric, Observation, Scalar, Workload
 MAX_LINE = 64 * 1024
 """Bytes of the longest line that can be an observation; a longer one is garbage."""
 
+COMPILED = "/usr/lib/isobench"
+"""Where the image has the workloads that are C sources."""
+
 _OPEN, _CLOSE = "# /// bench", "# ///"
 _KEYS = ("title", "area", "needs", "args", "metrics")
 _BETTER = ("higher", "lower", "none")
@@ -132,10 +135,14 @@ def _block(lines: list[str], name: str) -> dict[str, Any]:
 
 
 def _interpreter(lines: list[str], name: str) -> tuple[str, ...]:
+    if lines and lines[0].startswith("/*"):
+        return ()  # a C source: what runs is its binary
     words = lines[0][2:].split() if lines and lines[0].startswith("#!") else []
     if not words or not words[0].startswith("/"):
         raise _wrong(
-            name, "line 1: no '#!' with an absolute interpreter", "begin it with #!/usr/bin/python3 -IS"
+            name,
+            "line 1: neither '#!' with an absolute interpreter nor a C comment",
+            "begin it with #!/usr/bin/python3 -IS",
         )
     # The kernel passes everything behind the interpreter as one argument, and so does this.
     return (words[0], " ".join(words[1:])) if len(words) > 1 else (words[0],)
@@ -191,9 +198,15 @@ def argv(workload: Workload, directory_inside: str, args: Mapping[str, Scalar]) 
     Every argument is passed, the workload's defaults first. The file is found by its name below
     `root()`. UsageError where an argument is unknown or not of the default's kind.
     """
-    return command(
-        workload, f"{directory_inside.rstrip('/')}/{workload.area}/{path(workload.name).name}", args
-    )
+    source = path(workload.name)
+    if source.suffix == ".c":
+        return command(workload, f"{COMPILED}/{binary(workload.name)}", args)
+    return command(workload, f"{directory_inside.rstrip('/')}/{workload.area}/{source.name}", args)
+
+
+def binary(name: str) -> str:
+    """What the binary of a workload that is a C source is called."""
+    return name.replace("/", "-")
 
 
 def command(workload: Workload, program: str, args: Mapping[str, Scalar]) -> list[str]:

@@ -292,7 +292,12 @@ def _without(usage: resource.struct_rusage, parked: float) -> Rusage:
 
 def encode(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> bytes:
     """What the stub is told to run, see `stub.command`; SandboxError where it cannot be said."""
-    fields = [cwd, str(len(argv)), *argv, *(f"{key}={value}" for key, value in env.items())]
-    if not argv or any("\0" in text for text in fields):
+    return stub.message(*fields(argv, env, cwd))
+
+
+def fields(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> list[bytes]:
+    """A command as `stub.command` reads it; SandboxError where it cannot be said."""
+    words = [cwd, str(len(argv)), *argv, *(f"{key}={value}" for key, value in env.items())]
+    if not argv or any("\0" in text for text in words):
         raise SandboxError("a command line needs a program, and no NUL byte")
-    return stub.message(*(field.encode(errors="surrogateescape") for field in fields))
+    return [word.encode(errors="surrogateescape") for word in words]

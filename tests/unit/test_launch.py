@@ -1,5 +1,6 @@
-"""Parked processes with the real kernel, as any user: what the workload finds, and what is left of it."""
+"""Processes with the real kernel, as any user: what the workload finds, and what is left of it."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import payloads
 from bench.errors import SandboxError
-from bench.host import launch, stub
+from bench.host import launch, spawn, stub
 from bench.model import Exit
 
 ENV = {"PATH": "/usr/bin:/bin"}
@@ -32,8 +34,23 @@ def output(fd: int, deadline: float = 10.0) -> str:
     raise AssertionError(f"no end of file; so far {data!r}")
 
 
-def run(*argv: str, **options) -> tuple[Exit, str]:
-    process = launch.park().start(argv, ENV, **options)
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("payloads")
+    payloads.compile_all(directory)
+    return directory / "place"
+
+
+@pytest.fixture(params=["parked", "at once"])
+def begin(request):
+    """Both ways to a process: prepared ahead, and all at once."""
+    if request.param == "parked":
+        return launch.park
+    return functools.partial(spawn.prompt, request.getfixturevalue("launcher"))
+
+
+def run(begin, *argv: str, **options) -> tuple[Exit, str]:
+    process = begin().start(argv, ENV, **options)
     text = output(process.stdout)
     ended = process.wait(10)
     process.close()
@@ -64,8 +81,8 @@ def test_the_parked_process_itself_becomes_the_program():
     process.close()
 
 
-def test_environment_and_arguments_arrive_exactly():
-    process = launch.park().start(
+def test_environment_and_arguments_arrive_exactly(begin):
+    process = begin().start(
         ["python3", "-c", "import os, sys; print(dict(os.environ), sys.argv[1:])", "a b", ""],
         {**ENV, "LC_CTYPE": "C.UTF-8", "K": "x=y"},
     )
@@ -73,25 +90,25 @@ def test_environment_and_arguments_arrive_exactly():
     assert process.end() == Exit("exited", code=0)
 
 
-def test_an_environment_larger_than_a_pipe_arrives():
+def test_an_environment_larger_than_a_pipe_arrives(begin):
     env = {**ENV, **{f"K{i}": "v" * 1000 for i in range(300)}}
-    process = launch.park().start(["sh", "-c", "env | wc -c"], env)
+    process = begin().start(["sh", "-c", "env | wc -c"], env)
     assert int(output(process.stdout)) > 300_000
     process.end()
 
 
-def test_it_starts_in_the_directory_asked_for(tmp_path):
-    assert run("pwd", cwd=str(tmp_path)) == (Exit("exited", code=0), f"{tmp_path}\n")
+def test_it_starts_in_the_directory_asked_for(begin, tmp_path):
+    assert run(begin, "pwd", cwd=str(tmp_path)) == (Exit("exited", code=0), f"{tmp_path}\n")
 
 
-def test_it_leads_a_session_of_its_own():
-    process = launch.park().start(["sleep", "30"], ENV)
+def test_it_leads_a_session_of_its_own(begin):
+    process = begin().start(["sleep", "30"], ENV)
     assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
     process.end()
 
 
-def test_signals_have_their_default_effect_although_python_ignores_some():
-    status = run("cat", "/proc/self/status")[1]
+def test_signals_have_their_default_effect_although_python_ignores_some(begin):
+    status = run(begin, "cat", "/proc/self/status")[1]
     masks = {line.split(":")[0]: int(line.split()[1], 16) for line in status.splitlines() if line[:3] == "Sig"
              and line[:4] != "SigQ"}  # fmt: skip
     # Signals 32 and 33 belong to the C library, which lets no program change them: whoever started
@@ -106,10 +123,10 @@ def test_signals_stay_unblocked_in_this_process():
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
-def test_only_the_standard_descriptors_and_the_extra_one_are_open():
+def test_only_the_standard_descriptors_and_the_extra_one_are_open(begin):
     reader, writer = os.pipe()
     os.set_inheritable(reader, True)  # the worst case: somebody else's descriptor
-    parked = launch.park(extra=(writer,))
+    parked = begin(extra=(writer,))
     os.close(writer)
     process = parked.start(["sh", "-c", "echo told >&3; ls /proc/$$/fd"], ENV)
     assert output(process.stdout).split() == ["0", "1", "2", "3"]
@@ -118,15 +135,15 @@ def test_only_the_standard_descriptors_and_the_extra_one_are_open():
     process.end()
 
 
-def test_input_is_empty_and_errors_have_a_pipe_of_their_own():
-    process = launch.park().start(["sh", "-c", "cat; echo oops >&2"], ENV)
+def test_input_is_empty_and_errors_have_a_pipe_of_their_own(begin):
+    process = begin().start(["sh", "-c", "cat; echo oops >&2"], ENV)
     assert output(process.stdout) == ""
     assert output(process.stderr) == "oops\n"
     process.end()
 
 
-def test_pipe_ends_do_not_block():
-    process = launch.park().start(["sleep", "30"], ENV)
+def test_pipe_ends_do_not_block(begin):
+    process = begin().start(["sleep", "30"], ENV)
     with pytest.raises(BlockingIOError):
         os.read(process.stdout, 1)
     process.end()
@@ -143,8 +160,8 @@ def test_it_writes_itself_into_every_cgroup_before_it_waits(tmp_path):
 # --- how it ends --------------------------------------------------------------------------------
 
 
-def test_a_running_process_has_no_exit_and_then_the_signal_that_ended_it():
-    process = launch.park().start(["sleep", "30"], ENV)
+def test_a_running_process_has_no_exit_and_then_the_signal_that_ended_it(begin):
+    process = begin().start(["sleep", "30"], ENV)
     assert process.poll() is None
     assert process.rusage() is None
     os.kill(process.pid, signal.SIGTERM)
@@ -168,13 +185,13 @@ def test_a_running_process_has_no_exit_and_then_the_signal_that_ended_it():
         ("exit 1", False, [0, 1], Exit("exited", code=1, detail="1 OOM kills in its cgroup")),
     ],
 )  # fmt: skip
-def test_sigkill_is_an_oom_kill_only_where_the_kernel_counted_one(script, wrapped, counts, expected):
+def test_sigkill_is_an_oom_kill_only_where_the_kernel_counted_one(begin, script, wrapped, counts, expected):
     values = iter(counts)
-    assert run("sh", "-c", script, oom_kills=lambda: next(values), wrapped=wrapped)[0] == expected
+    assert run(begin, "sh", "-c", script, oom_kills=lambda: next(values), wrapped=wrapped)[0] == expected
 
 
-def test_usage_of_the_workload_and_its_children_is_reported():
-    process = launch.park().start(
+def test_usage_of_the_workload_and_its_children_is_reported(begin):
+    process = begin().start(
         ["python3", "-c", "from time import process_time as p; t = p()\nwhile p() < t + 0.2: pass"], ENV
     )
     process.wait(20)
@@ -197,16 +214,16 @@ def test_what_was_used_while_parked_is_not_the_workloads():
     process.close()
 
 
-def test_children_left_behind_die_with_the_workload_where_no_cgroup_holds_them():
-    process = launch.park().start(["sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!"], ENV)
+def test_children_left_behind_die_with_the_workload_where_no_cgroup_holds_them(begin):
+    process = begin().start(["sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!"], ENV)
     child = int(output(process.stdout))
     assert process.wait(10) == Exit("exited", code=0)
     assert launch.wait_for(lambda: not alive(child), 10)
     process.close()
 
 
-def test_ending_a_process_kills_and_reaps_it():
-    process = launch.park().start(["sleep", "300"], ENV)
+def test_ending_a_process_kills_and_reaps_it(begin):
+    process = begin().start(["sleep", "300"], ENV)
     assert process.end() == Exit("signalled", signal=9)
     assert not Path(f"/proc/{process.pid}").exists()
 
@@ -214,22 +231,22 @@ def test_ending_a_process_kills_and_reaps_it():
 # --- what goes wrong ----------------------------------------------------------------------------
 
 
-def test_a_missing_program_is_named_and_leaves_no_child():
-    parked = launch.park()
+def test_a_missing_program_is_named_and_leaves_no_child(begin):
+    parked = begin()
     with pytest.raises(SandboxError, match=r"'/no/such' could not be started: execve: No such file"):
         parked.start(["/no/such"], ENV)
     assert not Path(f"/proc/{parked.pid}").exists()
 
 
-def test_a_file_that_may_not_be_executed_is_named(tmp_path):
+def test_a_file_that_may_not_be_executed_is_named(begin, tmp_path):
     (tmp_path / "data").write_text("x")
     with pytest.raises(SandboxError, match=r"data' could not be started: execve: Permission denied"):
-        launch.park().start([str(tmp_path / "data")], ENV)
+        begin().start([str(tmp_path / "data")], ENV)
 
 
-def test_a_missing_working_directory_is_an_error():
+def test_a_missing_working_directory_is_an_error(begin):
     with pytest.raises(SandboxError, match="change to /no/such"):
-        launch.park().start(["true"], ENV, "/no/such")
+        begin().start(["true"], ENV, "/no/such")
 
 
 def test_a_cgroup_that_cannot_be_joined_is_named_and_leaves_no_child(tmp_path):
@@ -282,9 +299,9 @@ def test_closing_an_unstarted_one_ends_it_and_leaves_no_descriptor():
     assert open_descriptors() == before
 
 
-def test_a_finished_process_leaves_no_descriptor():
+def test_a_finished_process_leaves_no_descriptor(begin):
     before = open_descriptors()
-    run("true")
+    run(begin, "true")
     assert open_descriptors() == before
 
 

@@ -1,0 +1,53 @@
+"""Programs of our own in C: compiled when the image is built, static, the same binary in every runtime.
+
+Workloads that are C sources lie in the image as `/usr/lib/isobench/AREA-NAME`. The launcher `place`, through
+which the host starts them, is compiled with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+from bench import workload as workloads
+from bench.errors import BenchError
+
+_FLAGS = ("-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none")
+_DEADLINE = 120
+_LAUNCHER = Path(__file__).parent / "host" / "place.c"
+FIX = "apt-get install gcc libc6-dev"
+
+
+def sources() -> dict[str, Path]:
+    """The sources by the name of their binary."""
+    found = {workloads.binary(name): workloads.path(name) for name in workloads.names()}
+    return {"place": _LAUNCHER} | {name: path for name, path in found.items() if path.suffix == ".c"}
+
+
+def recipe() -> str:
+    """A hash of all sources and flags: what decides the binaries, but for the compiler."""
+    texts = [path.read_text(encoding="utf-8") for _, path in sorted(sources().items())]
+    return hashlib.sha256("\0".join([*_FLAGS, *texts]).encode()).hexdigest()
+
+
+def build(directory: Path) -> None:
+    """Compile every program into `directory`; BenchError where there is no compiler or it refuses."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise BenchError("there is no C compiler for the programs that starts are measured with", fix=FIX)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, path in sources().items():
+        argv = [compiler, *_FLAGS, "-o", str(directory / name), str(path)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_DEADLINE, check=False)
+        if done.returncode:
+            raise BenchError(f"{path.name} does not compile: {done.stderr.strip()[-1000:]}", fix=FIX)
+
+
+def launcher(root: Path) -> Path:
+    """The launcher in an image's tree; BenchError where the image is from before there was one."""
+    path = root / workloads.COMPILED.lstrip("/") / "place"
+    if not path.is_file():
+        raise BenchError(f"the image has no {workloads.COMPILED}/place", fix="bench image build")
+    return path
