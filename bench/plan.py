@@ -187,7 +187,7 @@ def make(
         overrides=tuple(overrides),
         emulated=tuple(r for r in runtimes if r in emulated),
     )
-    return replace(plan, trials=tuple(_blocks(plan, [c.id for c in kept], 0, count)))
+    return replace(plan, trials=tuple(_blocks(plan, [c.id for c in kept], 0, suite.warmup + count)))
 
 
 def extend(plan: Plan, case_ids: Iterable[str]) -> Plan:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bench import compiled
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.engine import Engine, Interrupted, broken
@@ -23,6 +24,7 @@ from bench.image import Image
 from bench.ledger import Ledger, state_dir
 from bench.model import Case, Plan, PlannedTrial, Sample, TrialRecord
 from bench.runtimes import Arena, Ground, Runtime
+from bench.starting import Starter
 from bench.store import RunDirectory
 
 DISK_SIZE = 768 * 2**20
@@ -96,7 +98,13 @@ class Session:
         for name in dict.fromkeys(c.runtime for c in plan.cases):
             stack.enter_context(self.runtimes[name].lasting(ground))
         stack.enter_context(prompt_scheduling(self._note))
-        self._engine = Engine(self.runtimes, self.collectors, lambda: self.interrupted)
+        self._launcher: Path | None = None
+        self._engine: Engine | Starter = Engine(self.runtimes, self.collectors, lambda: self.interrupted)
+        if plan.suite.kind == "starts":
+            if self.image is None:
+                raise BenchError("starts are measured with the sandbox image", fix="bench image build")
+            self._launcher = compiled.launcher(self.image.root)
+            self._engine = Starter(self.runtimes, lambda: self.interrupted)
 
     def ledger_path(self, stack: ExitStack, path: Path) -> None:
         """A directory of this run that is removed with it."""
@@ -166,7 +174,9 @@ class Session:
 
     def _arena(self, planned: PlannedTrial, case: Case, stack: ExitStack) -> Arena:
         guard = None
-        if self._groups is not None:
+        # Nothing but the process itself: its group would be most of what is timed, and bounds nothing here.
+        bare = self._launcher is not None and self.runtimes[case.runtime].baseline
+        if self._groups is not None and not bare:
             guard = cgroups.guard(
                 self.run.info.id,
                 planned.index,
@@ -199,6 +209,7 @@ class Session:
             root=self._root,
             params=case.params,
             logs=self.run.logs,
+            launcher=self._launcher,
         )
 
     def _note(self, text: str) -> None:

@@ -16,7 +16,8 @@ from bench.model import Experiment, Judgement, Scalar, Suite, TenantSpec
 
 SHIPPED = Path(__file__).parent / "suites"
 
-_SUITE_KEYS = {"title", "question", "runtimes", "blocks", "max_blocks", "quick_blocks", "experiment"}
+_COUNTS = ("blocks", "max_blocks", "quick_blocks", "warmup")
+_SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", *_COUNTS}
 _EXPERIMENT_KEYS = {
     "name", "section", "title", "question", "claim", "workload", "args", "limits", "tenant", "params",
     "needs", "runtimes", "settle", "deadline", "quick", "verdict",
@@ -24,6 +25,7 @@ _EXPERIMENT_KEYS = {
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
 _QUICK_KEYS = {"skip", "limits", "args", "params"}
 _NEEDS = {"disk", "swap", "peer"}
+_KINDS = ("limits", "starts")
 _PAIRS = {
     "rule": {"two-sided", "at-most", "at-least", "fact"},
     "scale": {"relative", "absolute"},
@@ -66,13 +68,18 @@ def parse(text: str, name: str, source: str) -> Suite:
     repeated = {e.name for e in experiments if [x.name for x in experiments].count(e.name) > 1}
     if repeated:
         raise SuiteError(f"{source}: experiment '{repeated.pop()}' is there twice")
+    kind = document.get("kind", "limits")
+    if kind not in _KINDS:
+        raise reader.fail(f"unknown kind '{kind}'{nearest(str(kind), _KINDS)}", "kind",
+                          f"one of: {', '.join(_KINDS)}")  # fmt: skip
     suite = Suite(
         name=name,
+        kind=kind,
         title=reader.text_of(document, "title"),
         question=reader.text_of(document, "question"),
         experiments=experiments,
         runtimes=tuple(document.get("runtimes", ("process", "cgroup", "namespace", "docker"))),
-        **{k: reader.count(document, k) for k in ("blocks", "max_blocks", "quick_blocks") if k in document},
+        **{k: reader.count(document, k) for k in _COUNTS if k in document},
     )
     if suite.max_blocks < suite.blocks:
         raise SuiteError(f"{source}: max_blocks is below blocks")

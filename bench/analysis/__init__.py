@@ -1,0 +1,41 @@
+"""A run in, findings out. Which question is answered depends on the kind of its suite: one module a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.frames import Run
+    from bench.model import Finding
+
+
+def analyse(run: Run) -> list[Finding]:
+    """Findings in the order of the suite; cells that could not run are findings as well, with their cause."""
+    if run.plan.suite.kind == "starts":
+        from bench.analysis import starts
+
+        return starts.analyse(run)
+    from bench.analysis import findings
+
+    return findings.analyse(run)
+
+
+def summary(run: Run, found: Sequence[Finding]) -> str:
+    """The whole run in a few sentences."""
+    if run.plan.suite.kind == "starts":
+        from bench.analysis import starts
+
+        return starts.conclusion(found)
+    from bench.analysis.conclusion import conclusion
+
+    return conclusion(found, {e.name: e.title for e in run.plan.suite.experiments})
+
+
+def undecided(run: Run, found: Sequence[Finding]) -> set[str]:
+    """Ids of the cases that another block may decide."""
+    if run.plan.suite.kind == "starts":
+        return set()
+    from bench.analysis.conclusion import inconclusive_cases
+
+    return inconclusive_cases(found)

@@ -171,17 +171,16 @@ def conclude(directory: RunDirectory, began: float, *, as_json: bool, report: bo
 
 def analyse(path: Path, *, as_json: bool, undecided: bool = False) -> int:
     """Judge the run at `path`, store the findings, print them; the exit status as `_status` says."""
-    from bench import frames
-    from bench.analysis import findings as analysis
+    from bench import analysis, frames
     from bench.render import terminal
 
     directory = store.open_run(path)
     loaded = frames.load(path)
     found = analysis.analyse(loaded)
-    conclusion = analysis.conclusion(found, {e.name: e.title for e in loaded.plan.suite.experiments})
+    conclusion = analysis.summary(loaded, found)
     directory.write_findings(found, conclusion)
     if undecided:
-        click.echo(msgspec.json.encode(sorted(analysis.inconclusive_cases(found))).decode())
+        click.echo(msgspec.json.encode(sorted(analysis.undecided(loaded, found))).decode())
     elif as_json:
         click.echo(msgspec.json.encode(found).decode())
     elif sys.stdout.isatty():
@@ -191,7 +190,7 @@ def analyse(path: Path, *, as_json: bool, undecided: bool = False) -> int:
         click.echo(conclusion)
     else:
         click.echo("\n".join([*terminal.plain(found), conclusion]))
-    return _status(found)
+    return _status(found) if loaded.plan.suite.kind == "limits" else _finished(found)
 
 
 def _status(findings: list[Finding]) -> int:
@@ -200,6 +199,11 @@ def _status(findings: list[Finding]) -> int:
     if verdicts & {"fail", "not enforced"}:
         return 1
     return 0 if verdicts & {"pass", "inconclusive"} else 3
+
+
+def _finished(findings: list[Finding]) -> int:
+    """3 where nothing came out at all, else 0: there is nothing to pass or fail."""
+    return 0 if any(f.measured for f in findings) else 3
 
 
 def write_report(path: Path, *, html: bool, pdf: bool, output: Path | None) -> list[Path]:

@@ -102,6 +102,10 @@ class Suite:
     blocks: int = 5
     max_blocks: int = 10
     quick_blocks: int = 3
+    warmup: int = 0
+    """Blocks before the first that counts: carried out and kept, and left out of every finding."""
+    kind: Literal["limits", "starts"] = "limits"
+    """Whether workloads are watched under limits, or starts are timed with nothing prepared ahead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,8 @@ class Section:
 class Document:
     """The whole report."""
 
+    kind: str
+    """That of the suite, which decides what a table says: "limits" or "starts"."""
     title: str
     question: str
     conclusion: str
@@ -108,6 +110,7 @@ def build(run: Run) -> Document:
     drawn, carried = figures.draw(material), machines(run, series)
     note = emulation(found)
     return Document(
+        kind=run.plan.suite.kind,
         title=run.plan.suite.title,
         question=run.plan.suite.question,
         conclusion=run.conclusion.removesuffix(note).rstrip() or prose.outcome(run.finding_list),
@@ -202,7 +205,7 @@ def _trials(f: Finding) -> Value:
 
 def _evidence(name: str, value: Scalar | None, units: Mapping[str, str]) -> str:
     bare = name.removeprefix("fact:")
-    unit = units.get(bare) or units.get(bare.removeprefix("guest."), "")
+    unit = "s" if name == "p95" else units.get(bare) or units.get(bare.removeprefix("guest."), "")
     if not unit and ".stall." in f".{bare}.":
         unit = "s"
     return numbers.quantity(value, unit, bare if bare.startswith("net.") else None)

@@ -19,6 +19,8 @@ from bench.limits import nearest
 from bench.model import Exit, Missing, Reading, Rusage, Sample, Scalar, Tenant
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from bench.host.blockdev import Disk
     from bench.host.cgroups import Group
     from bench.image import Image
@@ -70,6 +72,12 @@ class Sandbox(Protocol):
     def facts(self) -> Mapping[str, Scalar | None]:
         """What is worth recording about this sandbox (ids, versions, flags actually used)."""
 
+    def reach(self, name: str) -> socket:
+        """A stream to what listens on the unix socket `scratch`/`name` inside.
+
+        OSError where nobody listens; SandboxError where no socket crosses this boundary.
+        """
+
     def open_gate(self) -> None:
         """Make the file `scratch`/gate appear inside: the workload, which is ready, may begin."""
 
@@ -108,6 +116,10 @@ class Arena:
     params: Mapping[str, Scalar] = field(default_factory=dict)
     logs: Path | None = None
     """Host directory of the run's raw output, for logs such as a serial console's."""
+
+    launcher: Path | None = None
+    """Set where the start itself is measured: then nothing is prepared ahead, nothing else is read or asked
+    before the first output, and host processes start through this program (see `bench.host.spawn`)."""
 
     def log(self, tenant: str, name: str) -> Path | None:
         """Where a log of that tenant goes, kept with the run; None where nothing is kept."""

@@ -124,6 +124,7 @@ class Runtime:
             sandbox = ContainerSandbox(
                 client=client, engine=self.engine, name=name, image=image, tenant=tenant, run=arena.run,
                 config=config, controls=self.controls, place=place, bridge=peer,
+                at_once=arena.launcher is not None,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox

@@ -126,7 +126,7 @@ class Runtime:
                 client=hidden.client, engine="docker", image=hidden.image, tenant=tenant, run=arena.run,
                 name=container_config.container_name(arena.run, arena.trial, tenant.name),
                 config=self._config(hidden, tenant, arena, scratch), controls=self.controls,
-                place=InGuest(hidden, tenant.name, scratch, disk),
+                place=InGuest(hidden, tenant.name, scratch, disk), at_once=arena.launcher is not None,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox

@@ -154,6 +154,7 @@ class Runtime:
                 running, channel, network, tenant.name, parts, self.controls,
                 arena.disk.number if arena.disk else None,
                 self._recorded(made, running, booted, connection),
+                at_once=arena.launcher is not None,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.errors import SandboxError
-from bench.host import cgroups, launch
+from bench.host import cgroups
 from bench.model import Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
@@ -76,9 +76,8 @@ class Runtime:
             stack.callback(os.close, info)
             os.set_blocking(info, False)
             netns = Path("/run/netns") / pair.netns if pair else None
-            attach = group.attach_files() if group else ()
             try:
-                parked = launch.park(attach, netns=netns, extra=(writer,))
+                parked = native.process(arena, group, netns=netns, extra=(writer,))
             finally:
                 os.close(writer)
             stack.callback(parked.close)

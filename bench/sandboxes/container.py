@@ -18,6 +18,8 @@ from bench.sandboxes import container_config
 from bench.sandboxes.container_process import ContainerProcess
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from docker import DockerClient
 
     from bench.host.cgroups import Group
@@ -43,6 +45,8 @@ class ContainerSandbox:
     controls: frozenset[str]
     place: Place
     bridge: BridgePeer | None = None
+    at_once: bool = False
+    """Whether the start is measured: then the engine is asked nothing more before `effective`."""
     cgroup: Group | None = None
     """The container's cgroup once it runs, where that is on this host."""
     container_id: str = ""
@@ -91,11 +95,12 @@ class ContainerSandbox:
             with engines.speaking(f"starting {' '.join(argv)[:200]} in {self.name}"):
                 self.client.api.start(self.container_id)
             self._facts["start_seconds"] = time.monotonic() - before
-            self._settle(pump)
+            self.process = ContainerProcess(pump, self._state, self.place.alive, self.place.oom_killed)
+            if not self.at_once:
+                self._settle()
         except BaseException:
             pump.close()
             raise
-        assert self.process is not None
         return self.process
 
     def _create(self, argv: Sequence[str], env: Mapping[str, str]) -> Mapping[str, Any]:
@@ -126,12 +131,11 @@ class ContainerSandbox:
             stream.close()
         return Pump(fd)
 
-    def _settle(self, pump: Pump) -> None:
+    def _settle(self) -> None:
         """Find the container's cgroup and read every limit while it surely exists."""
         with engines.speaking(f"inspecting {self.name}"):
             found = self.client.api.inspect_container(self.container_id)
         pid = int(found["State"].get("Pid") or 0)
-        self.process = ContainerProcess(pump, self._state, self.place.alive, self.place.oom_killed)
         self._facts.update(container_config.asked(found["HostConfig"]))
         self._facts.update({"container": self.container_id, "image.id": found.get("Image")})
         if self.place.find(pid) is None:
@@ -178,6 +182,9 @@ class ContainerSandbox:
 
     def effective(self) -> dict[str, Reading]:
         """Every control as the kernel holds it; what was read right after the start once it has ended."""
+        if self.at_once:
+            self.at_once = False
+            self._settle()
         if self.place.exists():
             readings = self._read()
             if self.place.exists():  # else it went away between two files
@@ -191,6 +198,12 @@ class ContainerSandbox:
     def facts(self) -> dict[str, Scalar | None]:
         """Seconds to create and to start, ids, the cgroup, what the engine was asked, the shaper's counts."""
         return {**self.place.facts(), **self._facts, **(self.bridge.counters() if self.bridge else {})}
+
+    def reach(self, name: str) -> socket:
+        """A stream to that socket in the scratch directory."""
+        if self.config.get("Runtime") == "runsc":
+            raise SandboxError("gVisor keeps unix sockets inside", fix="measure with the default OCI runtime")
+        return self.place.reach(name)
 
     def open_gate(self) -> None:
         """Let the workload begin."""

@@ -15,6 +15,8 @@ from bench.model import Reading, Sample, Scalar
 from bench.sandboxes import machine
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from bench.host.vm.machines import Running
     from bench.host.vm.watching import Watch
     from bench.sandboxes.engine_machine import EngineMachine
@@ -110,6 +112,10 @@ class InGuest:
         """Whether the slice counts a kill more than before the container."""
         kills = self._slice_kills()
         return None if kills is None else kills > self._kills
+
+    def reach(self, name: str) -> socket:
+        """Through the agent, which connects to it in the guest."""
+        return self.machine.channel.dial(f"{self.scratch}/{name}")
 
     def open_gate(self) -> None:
         """Write it through the agent."""

@@ -16,8 +16,11 @@ from bench.host import cgroups, engines
 from bench.host.kernellog import OomWatch
 from bench.ledger import Ledger, process_start
 from bench.model import Reading, Sample, Scalar
+from bench.sandboxes.native import connected
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from bench.host.vm.machines import Running
 
 
@@ -57,6 +60,9 @@ class Place(Protocol):
 
     def oom_killed(self) -> bool | None:
         """Whether the kernel killed something inside for memory; None where nobody knows."""
+
+    def reach(self, name: str) -> socket:
+        """A stream to that unix socket in the tenant's scratch directory; OSError where nobody listens."""
 
     def open_gate(self) -> None:
         """Make the gate's file appear in the tenant's scratch directory."""
@@ -146,6 +152,10 @@ class Here:
     def oom_killed(self) -> bool | None:
         """What the kernel's log says, as the group may be gone."""
         return self._log.killed_in(self.cgroup.path) if self.cgroup else None
+
+    def reach(self, name: str) -> socket:
+        """The scratch directory is one of this host."""
+        return connected(self.scratch / name)
 
     def open_gate(self) -> None:
         """Touch it."""

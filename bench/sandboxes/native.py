@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench import gate
 from bench.errors import HostError, SandboxError
-from bench.host import launch, mounts
+from bench.host import launch, mounts, spawn
 from bench.model import Reading, Sample, Scalar, Tenant
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ CGROUP_CONTROLS = frozenset(
 class NativeSandbox:
     """A parked child of this process, in its cgroup, ready to become the workload."""
 
-    parked: launch.Parked
+    parked: launch.Parked | spawn.Prompt
     cgroup: Group | None
     workloads: str
     scratch: str
@@ -93,6 +94,11 @@ class NativeSandbox:
         }
         return own | dict(self.recorded()) | (self.pair.counters() if self.pair else {})
 
+    def reach(self, name: str) -> socket.socket:
+        """A stream to that socket in the scratch directory."""
+        assert self.outside
+        return connected(self.outside / name)
+
     def open_gate(self) -> None:
         """Let the workload begin."""
         if self.outside:
@@ -117,6 +123,32 @@ class NativeSandbox:
                 self.kill()
             finally:
                 self.process.end()
+
+
+def process(
+    arena: Arena,
+    group: Group | None,
+    *,
+    chroot: Path | None = None,
+    netns: Path | None = None,
+    extra: Sequence[int] = (),
+) -> launch.Parked | spawn.Prompt:
+    """A process in its place already; or, where the start is measured, one that takes it as it starts."""
+    attach = group.attach_files() if group else ()
+    if arena.launcher is None:
+        return launch.park(attach, chroot, netns=netns, extra=extra)
+    return spawn.prompt(arena.launcher, attach, chroot, netns=netns, extra=extra)
+
+
+def connected(path: Path) -> socket.socket:
+    """A stream to that unix socket of this host; OSError where nobody listens."""
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        stream.connect(str(path))
+    except OSError:
+        stream.close()
+        raise
+    return stream
 
 
 def oom_kills(group: Group) -> int | None:
@@ -188,7 +220,7 @@ def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[N
             from bench.host import network
 
             peer = stack.enter_context(network.loopback_server(arena))
-        parked = launch.park(group.attach_files() if group else (), arena.root)
+        parked = process(arena, group, chroot=arena.root)
         stack.callback(parked.close)
         sandbox = NativeSandbox(
             parked,

@@ -22,7 +22,7 @@ from bench.guest import wire
 from bench.guest.loop import Loop
 from bench.guest.mux import Lane, Line
 from bench.host.vm import transfer
-from bench.host.vm.forward import Forwarder
+from bench.host.vm.forward import Forwarder, dial
 from bench.host.vm.process import GuestProcess
 from bench.host.vm.request import Request
 from bench.host.vm.watching import Watch
@@ -185,6 +185,11 @@ class Channel:
             with self._lock:
                 self._forwarders.discard(forwarder)
             forwarder.close()
+
+    def dial(self, guest_path: str) -> socket.socket:
+        """A stream to the guest's unix socket `guest_path`; it ends at once where nobody listens there."""
+        self._check()
+        return dial(self, guest_path)
 
     def close(self) -> None:
         """End the conversation; the agent ends all that this had started. Idempotent."""

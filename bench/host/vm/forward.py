@@ -20,6 +20,30 @@ if TYPE_CHECKING:
 BACKLOG = 128
 
 
+def dial(channel: Channel, guest_path: str) -> socket.socket:
+    """A stream to that unix socket of the guest; it ends at once where nobody listens there."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    theirs.setblocking(False)
+
+    def join() -> None:
+        _join(channel, guest_path, theirs)
+
+    channel.do(join)
+    return ours
+
+
+def _join(channel: Channel, guest_path: str, stream: socket.socket) -> _Connection | None:
+    """In the channel's thread: join a stream of this host to the guest's socket; None where it is dead."""
+    asked = {"op": "connect", "unix": guest_path}
+    try:
+        connection = channel.open(asked, lambda lane: _Connection(channel, lane, stream))
+    except SandboxError:
+        stream.close()
+        return None
+    connection.join()
+    return connection
+
+
 class Forwarder:
     """Listens on `host_path`, which only this user may use, and joins each connection to `guest_path`."""
 
@@ -50,14 +74,9 @@ class Forwarder:
             stream, _ = self._listener.accept()
         except OSError:  # it went away again
             return
-        asked = {"op": "connect", "unix": self._guest_path}
-        try:
-            connection = self._channel.open(asked, lambda lane: _Connection(self._channel, lane, stream))
-        except SandboxError:
-            stream.close()
-            return
-        self._connections = {c for c in self._connections if not c.over} | {connection}
-        connection.join()
+        connection = _join(self._channel, self._guest_path, stream)
+        if connection:
+            self._connections = {c for c in self._connections if not c.over} | {connection}
 
     def lost(self) -> None:
         """The channel died, in its thread: nobody would accept those who wait or come from now on."""

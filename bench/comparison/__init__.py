@@ -1,0 +1,1 @@
+"""Starts compared: blocks in, ratios and outcomes out. Pure; no I/O."""

@@ -1,0 +1,162 @@
+"""The life of one start: from the request to the first byte, the first answer, the end, and the removal.
+
+Every moment is stamped by this host's monotonic clock as word of it arrives; nothing inside is asked for the
+time. Nothing else happens meanwhile: no sampler runs and no limit is read before the first answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from bench import workload as workloads
+from bench.engine import Interrupted
+from bench.errors import BenchError
+from bench.model import Case, Exit, Observation, PlannedTrial, Sample, Tenant, TenantRecord, TrialRecord
+from bench.runtimes import Arena, Process, Runtime, Sandbox
+
+SOCKET = "ready"
+"""Name of the payload's socket in the tenant's scratch directory."""
+QUESTION = b"?"
+PHASES = ("created", "started", "first", "listening", "ready")
+"""In the order they come in. Each becomes the metric `start.PHASE`, in seconds since the request.
+
+`stop.ended` and `stop.removed` count from the moment the payload is told to end."""
+ENDING = 30.0
+"""Seconds a killed payload has to be gone."""
+
+
+class FailedStartError(BenchError):
+    """The payload did not come to its first answer; what was stamped until then is kept."""
+
+
+class Starter:
+    """Carries out starts one after the other; the counterpart of `engine.Engine` for a suite of starts."""
+
+    def __init__(
+        self,
+        runtimes: Mapping[str, Runtime],
+        interrupted: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runtimes, self._interrupted, self._clock = runtimes, interrupted, clock
+
+    def trial(
+        self, planned: PlannedTrial, case: Case, arena: Arena, output: Callable[[str, str], Path]
+    ) -> tuple[TrialRecord, list[Sample]]:
+        """Start, ask, stop and remove once. A start that fails is a record that says so, never a fast one."""
+        (tenant,) = case.tenants
+        wall = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        origin = self._clock()
+        stamps: dict[str, float] = {}
+        record: TenantRecord | None = None
+        reason = ""
+        try:
+            record, told = self._carry_out(tenant, case, arena, origin, stamps)
+            stamps["stop.removed"] = self._clock() - told
+        except (BenchError, OSError) as error:
+            reason = str(error)
+        ended = self._clock()
+        observed = tuple(Observation(at, name, at, "s") for name, at in stamps.items())
+        if record is None:
+            record = TenantRecord(
+                tenant.name, {}, Exit("start-failed", detail=reason), 0.0, ended - origin, observed
+            )
+        else:
+            record = replace(record, observations=observed)
+        return (
+            TrialRecord(
+                index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,
+                runtime=case.runtime, status="broken" if reason else "ok", reason=reason,
+                image=arena.image.digest if arena.image else "host", wall_time=wall,
+                duration=ended - origin, workload_seconds=ended - origin, tenants=(record,),
+                params=dict(case.params),
+            ),
+            [],
+        )  # fmt: skip
+
+    def _carry_out(
+        self, tenant: Tenant, case: Case, arena: Arena, origin: float, stamps: dict[str, float]
+    ) -> tuple[TenantRecord, float]:
+        """The record, without its observations, and the moment the payload was told to end."""
+
+        def stamp(name: str) -> None:
+            stamps[f"start.{name}"] = self._clock() - origin
+
+        with ExitStack() as stack:
+            sandbox = stack.enter_context(self._runtimes[case.runtime].open(tenant, arena))
+            stamp("created")
+            program = workloads.find(tenant.workload)
+            at = f"{sandbox.scratch}/{SOCKET}"
+            argv = workloads.argv(program, sandbox.workloads, {**tenant.args, "at": at})
+            process = sandbox.start(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
+            stack.callback(process.close)
+            stamp("started")
+            deadline = origin + case.deadline
+            for name, line in zip(("first", "listening"), self._lines(process, deadline), strict=False):
+                said = workloads.parse_line(line)
+                if said is None or said.metric != f"event.{name}":
+                    raise FailedStartError(f"the payload said {line[:200]!r} instead of the event '{name}'")
+                stamp(name)
+            self._ask(sandbox, deadline)
+            stamp("ready")
+            effective = dict(sandbox.effective())
+            facts = dict(sandbox.facts())
+            told = self._clock()
+            sandbox.kill()
+            ended = self._gone(process)
+            stamps["stop.ended"] = self._clock() - told
+            group = sandbox.cgroup.absolute() if sandbox.cgroup else None
+            record = TenantRecord(
+                tenant.name, effective, ended, 0.0, told - origin, (), process.rusage(), group, facts
+            )
+        return record, told
+
+    def _lines(self, process: Process, deadline: float) -> Iterator[bytes]:
+        """Lines of the payload as they arrive; FailedStartError where it ends, or is silent for too long."""
+        held = b""
+        while True:
+            while b"\n" in held:
+                line, _, held = held.partition(b"\n")
+                yield line
+            left = deadline - self._clock()
+            if left <= 0:
+                raise FailedStartError(
+                    "the payload was not ready within the deadline", fix="read the run's output/"
+                )
+            if self._interrupted():
+                raise Interrupted
+            if not select.select([process.stdout], [], [], min(left, 0.5))[0]:
+                continue
+            data = os.read(process.stdout, 4096)
+            if not data:
+                raise FailedStartError(f"the payload ended before it was ready: {self._gone(process).reason}")
+            held += data
+
+    def _ask(self, sandbox: Sandbox, deadline: float) -> None:
+        """One question and its answer over the payload's socket."""
+        with contextlib.closing(sandbox.reach(SOCKET)) as stream:
+            stream.settimeout(max(0.01, deadline - self._clock()))
+            try:
+                stream.sendall(QUESTION)
+                answer = stream.recv(16)
+            except TimeoutError as error:
+                raise FailedStartError(
+                    "the payload listens and did not answer within the deadline"
+                ) from error
+        if answer != QUESTION:
+            raise FailedStartError(f"the payload answered {answer!r} to {QUESTION!r}")
+
+    def _gone(self, process: Process) -> Exit:
+        until = self._clock() + ENDING
+        while (ended := process.poll()) is None:
+            if self._clock() > until:
+                return Exit("lost", detail=f"killed, and not gone after {ENDING:g} s")
+            time.sleep(0.0005)
+        return ended

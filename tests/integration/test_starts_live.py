@@ -1,0 +1,61 @@
+"""Starts for real: every runtime comes to its first answer, nothing is left, and the harness adds little."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import bench
+from bench import starting
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
+
+
+def run(runs, runtimes, *options):
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "run", "--suite", "startup", "--runs", str(runs), "--no-report",
+         "--runtimes", runtimes, "--json", *options],
+        capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+
+
+def test_every_native_runtime_answers_and_the_phases_come_in_their_order(tmp_path, no_trace):
+    runtimes = ["process", "cgroup", "namespace", "docker"]
+    done = run(tmp_path, ",".join(runtimes), "--blocks", "3")
+    assert done.returncode == 0, done.stderr
+    found = {(f["runtime"], f["id"].split("/")[0]): f for f in json.loads(done.stdout)}
+    for runtime in runtimes:
+        assert found[runtime, "start.ready"]["measured"]["n"] == 3, found[runtime, "start.ready"]["reason"]
+    loaded = bench.load(next(tmp_path.iterdir()))
+    assert set(loaded.trials["status"]) == {"ok"}
+    assert len(loaded.records) == 4 * (3 + loaded.plan.suite.warmup)
+    for record in loaded.records:
+        at = {o.metric: o.value for o in record.tenants[0].observations}
+        steps = [at[f"start.{phase}"] for phase in starting.PHASES]
+        assert steps == sorted(steps), record.runtime
+        assert at["stop.ended"] <= at["stop.removed"]
+        assert record.tenants[0].effective or record.runtime == "process"
+
+
+def test_more_boundary_takes_longer_to_start(tmp_path, no_trace):
+    """P21 in its certain part, by medians of one run: a bare process before an engine's container."""
+    done = run(tmp_path, "process,docker", "--blocks", "5")
+    found = {f["runtime"]: f for f in json.loads(done.stdout) if f["id"].startswith("start.ready")}
+    assert found["docker"]["deviation"]["low"] > 4  # at least five times the process
+
+
+def test_a_fresh_machine_comes_to_its_first_answer(tmp_path, no_trace):
+    done = run(tmp_path, "libvirt", "--blocks", "1")
+    assert done.returncode == 0, done.stderr
+    ready = next(f for f in json.loads(done.stdout) if f["id"].startswith("start.ready"))
+    assert ready["measured"]["estimate"] > 0.1
+
+
+def test_a_container_in_the_hidden_machine_answers_through_it(tmp_path, no_trace):
+    done = run(tmp_path, "docker-vm", "--blocks", "1")
+    assert done.returncode == 0, done.stderr
+    ready = next(f for f in json.loads(done.stdout) if f["id"].startswith("start.ready"))
+    assert ready["measured"] is not None, ready["reason"]

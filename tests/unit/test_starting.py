@@ -1,0 +1,175 @@
+"""One start with a real process and a real socket: what is stamped, and what a failed start is."""
+
+import contextlib
+import itertools
+import os
+import sys
+
+import pytest
+
+from bench import compiled, starting
+from bench.host import spawn
+from bench.ledger import Ledger
+from bench.model import Case, PlannedTrial, Tenant
+from bench.runtimes import Arena
+from bench.sandboxes.native import connected
+
+SLEEP = "import time; time.sleep(60)"
+FIRST, LISTENS = '{"event": "first"}', '{"event": "listening"}'
+
+
+def python(text):
+    return [sys.executable, "-I", "-S", "-c", text]
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("compiled")
+    compiled.build(directory)
+    return directory
+
+
+class Sandbox:
+    """A process of this host, started through the launcher; `instead` runs in place of the payload."""
+
+    cgroup, workloads, peer, device = None, "/workloads", None, None
+
+    def __init__(self, programs, scratch, instead):
+        self.scratch, self._programs, self._instead = str(scratch), programs, instead
+        self.process = None
+
+    def start(self, argv, env):
+        assert argv[0] == "/usr/lib/isobench/start-ready"
+        program = [str(self._programs / "start-ready"), *argv[1:]]
+        self.process = spawn.prompt(self._programs / "place").start(self._instead or program, env)
+        return self.process
+
+    def reach(self, name):
+        return connected(f"{self.scratch}/{name}")
+
+    def effective(self):
+        return {}
+
+    def facts(self):
+        return {"pid": self.process.pid}
+
+    def kill(self):
+        self.process.kill()
+
+
+class Runtime:
+    def __init__(self, programs, scratch, instead=None):
+        self._made = (programs, scratch, instead)
+        self.closed = 0
+
+    @contextlib.contextmanager
+    def open(self, tenant, arena):
+        sandbox = Sandbox(*self._made)
+        try:
+            yield sandbox
+        finally:
+            if sandbox.process:
+                sandbox.process.end()
+            self.closed += 1
+
+
+def start(runtime, tmp_path, deadline=20.0, **options):
+    arena = Arena("r", 0, None, None, tmp_path, tmp_path, Ledger(tmp_path / "ledger.jsonl"))
+    case = Case("c", "start", "fake", (Tenant("a", "start/ready", {}, {}),), deadline=deadline)
+    starter = starting.Starter({"fake": runtime}, **options)
+    return starter.trial(PlannedTrial(0, 0, "c"), case, arena, lambda tenant, stream: tmp_path / stream)[0]
+
+
+def stamps(record):
+    return {o.metric: o.value for t in record.tenants for o in t.observations}
+
+
+def test_every_phase_is_stamped_in_its_order(programs, tmp_path):
+    runtime = Runtime(programs, tmp_path)
+    record = start(runtime, tmp_path)
+    assert record.status == "ok", record.reason
+    found = stamps(record)
+    steps = [found[f"start.{phase}"] for phase in starting.PHASES]
+    assert all(a <= b for a, b in itertools.pairwise([0.0, *steps]))
+    assert 0 <= found["stop.ended"] <= found["stop.removed"]
+    assert record.tenants[0].exit.reason == "signalled"
+    assert runtime.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("instead", "says", "last"),
+    [
+        (["/bin/false"], "ended before it was ready: exited", "start.started"),
+        (python(f"print('{FIRST}'); raise SystemExit(3)"), "ended before it was ready", "start.first"),
+        (python(f"print('nonsense', flush=True); {SLEEP}"), "nonsense", "start.started"),
+        (python(f"print('{FIRST}\\n{LISTENS}', flush=True); {SLEEP}"), "No such file", "start.listening"),
+    ],
+)  # fmt: skip
+def test_a_start_that_fails_is_a_failed_start_that_keeps_what_was_stamped(
+    programs, tmp_path, instead, says, last
+):
+    runtime = Runtime(programs, tmp_path, instead)
+    record = start(runtime, tmp_path)
+    assert record.status == "broken"
+    assert says in record.reason
+    assert list(stamps(record))[-1] == last
+    assert "start.ready" not in stamps(record)
+    assert record.tenants[0].exit.reason == "start-failed"
+    assert runtime.closed == 1
+
+
+def test_a_payload_that_says_nothing_is_given_up_at_the_deadline(programs, tmp_path):
+    silent = python(SLEEP)
+    record = start(Runtime(programs, tmp_path, silent), tmp_path, deadline=0.3)
+    assert record.status == "broken" and "within the deadline" in record.reason
+
+
+def test_a_wrong_answer_is_no_answer(programs, tmp_path):
+    text = (
+        "import socket\ns = socket.socket(socket.AF_UNIX)\ns.bind({path!r})\ns.listen()\n"
+        "print('{first}\\n{listens}', flush=True)\n"
+        "while True:\n    c, _ = s.accept()\n    c.recv(9)\n    c.send(b'!')\n"
+    )
+    instead = python(text.format(path=str(tmp_path / starting.SOCKET), first=FIRST, listens=LISTENS))
+    record = start(Runtime(programs, tmp_path, instead), tmp_path)
+    assert record.status == "broken" and "b'!'" in record.reason
+
+
+def test_an_interrupt_ends_the_start_and_closes_the_sandbox(programs, tmp_path):
+    runtime = Runtime(programs, tmp_path, python(SLEEP))
+    with pytest.raises(starting.Interrupted):
+        start(runtime, tmp_path, interrupted=lambda: True)
+    assert runtime.closed == 1
+
+
+def test_the_payload_ends_at_once_on_sigterm(programs, tmp_path):
+    import signal
+
+    process = spawn.prompt(programs / "place").start(
+        [str(programs / "start-ready"), f"--at={tmp_path / 's'}"], {}
+    )
+    while not (tmp_path / "s").exists():
+        pass
+    os.kill(process.pid, signal.SIGTERM)
+    ended = process.wait(10)
+    process.close()
+    assert ended is not None and ended.reason == "exited" and ended.code == 0
+
+
+def test_the_payload_answers_on_a_tcp_port_as_well(programs):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = spawn.prompt(programs / "place").start([str(programs / "start-ready"), f"--at={port}"], {})
+    try:
+        said = b""
+        while b"listening" not in said:
+            with contextlib.suppress(BlockingIOError):
+                said += os.read(process.stdout, 100)
+        with socket.create_connection(("127.0.0.1", port), 10) as stream:
+            stream.sendall(b"hello")
+            assert stream.recv(100) == b"hello"
+    finally:
+        process.end()
