@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import payloads
+from bench import compiled
 from bench.errors import SandboxError
 from bench.host import launch, spawn, stub
 from bench.model import Exit
@@ -36,8 +36,8 @@ def output(fd: int, deadline: float = 10.0) -> str:
 
 @pytest.fixture(scope="session")
 def launcher(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("payloads")
-    payloads.compile_all(directory)
+    directory = tmp_path_factory.mktemp("compiled")
+    compiled.build(directory)
     return directory / "place"
 
 

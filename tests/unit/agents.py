@@ -1,0 +1,81 @@
+"""The real agent as a child of this process, and what tests ask of it; no machine is needed."""
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.guest import serve
+from bench.host.vm.channel import Channel
+
+AGENT = [sys.executable, "-I", str(Path(serve.__file__).with_name("agent.py"))]
+
+
+@contextlib.contextmanager
+def agent_over_socket():
+    """(agent process, connected socket)."""
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen([*AGENT, "--stdio"], stdin=theirs, stdout=theirs)
+    theirs.close()
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def agent():
+    with agent_over_socket() as (process, ours), Channel(ours) as channel:
+        channel.wait_ready(20)
+        yield process, channel
+
+
+@pytest.fixture
+def guest(agent):
+    return agent[1]
+
+
+def until(condition, seconds=20.0):
+    """The first true value of `condition`; fails after the deadline."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+    return value
+
+
+def drain(fd, seconds=60.0, limit=None):
+    """Everything that comes out of a non-blocking pipe end until its end, or the first `limit` bytes."""
+    end = time.monotonic() + seconds
+    parts = bytearray()
+    while limit is None or len(parts) < limit:
+        assert select.select([fd], [], [], max(0, end - time.monotonic()))[0], "no end of the output"
+        data = os.read(fd, 1 << 20)
+        if not data:
+            break
+        parts += data
+    return bytes(parts)
+
+
+def run(guest, *argv, **keywords):
+    """(exit, stdout, stderr) of a program in the guest."""
+    process = guest.exec(argv, **keywords)
+    try:
+        out, err = drain(process.stdout), drain(process.stderr)
+        return until(process.poll), out, err
+    finally:
+        process.close()
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
