@@ -4,12 +4,10 @@ import os
 import time
 
 import pytest
-from agents import until
+from agents import agent, guest, until
 
 from bench.errors import SandboxError
 from bench.guest import serve
-
-pytest_plugins = ["agents"]
 
 
 def test_only_listed_functions_can_be_called(guest):

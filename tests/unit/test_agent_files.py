@@ -8,14 +8,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from agents import agent, guest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import HostError, SandboxError
 from bench.guest import wire
 from bench.host.vm import transfer
-
-pytest_plugins = ["agents"]
 
 
 def test_a_file_is_written_whole_with_its_mode(guest, tmp_path):

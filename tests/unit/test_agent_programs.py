@@ -9,14 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from agents import agent_over_socket, alive, drain, run, until
+from agents import agent, agent_over_socket, alive, drain, guest, run, until
 
 from bench.errors import SandboxError
 from bench.guest import wire
 from bench.host.vm.channel import Channel
 from bench.model import Exit
-
-pytest_plugins = ["agents"]
 
 
 def test_a_program_has_output_exit_and_usage(guest):
