@@ -104,7 +104,7 @@ class Session:
             if self.image is None:
                 raise BenchError("starts are measured with the sandbox image", fix="bench image build")
             self._launcher = compiled.launcher(self.image.root)
-            self._engine = Starter(self.runtimes, lambda: self.interrupted)
+            self._engine = Starter(self.runtimes, self.collectors, lambda: self.interrupted)
 
     def ledger_path(self, stack: ExitStack, path: Path) -> None:
         """A directory of this run that is removed with it."""

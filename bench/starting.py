@@ -1,7 +1,8 @@
 """The life of one start: from the request to the first byte, the first answer, the end, and the removal.
 
 Every moment is stamped by this host's monotonic clock as word of it arrives; nothing inside is asked for the
-time. Nothing else happens meanwhile: no sampler runs and no limit is read before the first answer.
+time. Nothing else happens meanwhile: the host is read before the request and after the removal only, and no
+limit is read before the first answer.
 """
 
 from __future__ import annotations
@@ -10,15 +11,26 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from bench import workload as workloads
+from bench.collectors import Collector
 from bench.engine import Interrupted
-from bench.errors import BenchError
-from bench.model import Case, Exit, Observation, PlannedTrial, Sample, Tenant, TenantRecord, TrialRecord
+from bench.errors import BenchError, SuiteError
+from bench.model import (
+    Case,
+    Exit,
+    Observation,
+    PlannedTrial,
+    Sample,
+    Tenant,
+    TenantRecord,
+    TrialRecord,
+)
+from bench.observe import Sampler
 from bench.runtimes import Arena, Process, Runtime, Sandbox
 
 SOCKET = "ready"
@@ -37,52 +49,67 @@ class FailedStartError(BenchError):
 
 
 class Starter:
-    """Carries out starts one after the other; the counterpart of `engine.Engine` for a suite of starts."""
+    """Carries out starts one after the other; the counterpart of `engine.Engine` for a suite of starts.
+
+    `collectors` are read once before and once after every start, those of the host alone.
+    """
 
     def __init__(
         self,
         runtimes: Mapping[str, Runtime],
+        collectors: Sequence[Collector] = (),
         interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runtimes, self._interrupted, self._clock = runtimes, interrupted, clock
+        self._collectors = [c for c in collectors if c.scope == "host"]
 
     def trial(
         self, planned: PlannedTrial, case: Case, arena: Arena, output: Callable[[str, str], Path]
     ) -> tuple[TrialRecord, list[Sample]]:
         """Start, ask, stop and remove once. A start that fails is a record that says so, never a fast one."""
-        (tenant,) = case.tenants
         wall = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        origin = self._clock()
+        with contextlib.closing(Sampler(self._clock(), self._clock)) as sampler:
+            sampler.add(self._collectors, {})
+            sampler.begin()
+            command = _command(case.tenants[0])
+            origin = self._clock()
+            tenant, reason = self._tenant(case, arena, command, origin)
+            ended = self._clock()
+            sampler.read_all()
+        record = TrialRecord(
+            index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,
+            runtime=case.runtime, status="broken" if reason else "ok", reason=reason,
+            image=arena.image.digest if arena.image else "host", wall_time=wall, duration=ended - origin,
+            workload_seconds=ended - origin, tenants=(tenant,), params=dict(case.params),
+        )  # fmt: skip
+        return record, list(sampler.samples())
+
+    def _tenant(
+        self, case: Case, arena: Arena, command: Sequence[str], origin: float
+    ) -> tuple[TenantRecord, str]:
+        """What became of the payload, with its stamps as observations; and why it failed, else ""."""
+        (tenant,) = case.tenants
         stamps: dict[str, float] = {}
-        record: TenantRecord | None = None
         reason = ""
         try:
-            record, told = self._carry_out(tenant, case, arena, origin, stamps)
+            record, told = self._carry_out(tenant, case, arena, command, origin, stamps)
             stamps["stop.removed"] = self._clock() - told
         except (BenchError, OSError) as error:
             reason = str(error)
-        ended = self._clock()
+            failed = Exit("start-failed", detail=reason)
+            record = TenantRecord(tenant.name, {}, failed, 0.0, self._clock() - origin)
         observed = tuple(Observation(at, name, at, "s") for name, at in stamps.items())
-        if record is None:
-            record = TenantRecord(
-                tenant.name, {}, Exit("start-failed", detail=reason), 0.0, ended - origin, observed
-            )
-        else:
-            record = replace(record, observations=observed)
-        return (
-            TrialRecord(
-                index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,
-                runtime=case.runtime, status="broken" if reason else "ok", reason=reason,
-                image=arena.image.digest if arena.image else "host", wall_time=wall,
-                duration=ended - origin, workload_seconds=ended - origin, tenants=(record,),
-                params=dict(case.params),
-            ),
-            [],
-        )  # fmt: skip
+        return replace(record, observations=observed), reason
 
     def _carry_out(
-        self, tenant: Tenant, case: Case, arena: Arena, origin: float, stamps: dict[str, float]
+        self,
+        tenant: Tenant,
+        case: Case,
+        arena: Arena,
+        command: Sequence[str],
+        origin: float,
+        stamps: dict[str, float],
     ) -> tuple[TenantRecord, float]:
         """The record, without its observations, and the moment the payload was told to end."""
 
@@ -92,9 +119,7 @@ class Starter:
         with ExitStack() as stack:
             sandbox = stack.enter_context(self._runtimes[case.runtime].open(tenant, arena))
             stamp("created")
-            program = workloads.find(tenant.workload)
-            at = f"{sandbox.scratch}/{SOCKET}"
-            argv = workloads.argv(program, sandbox.workloads, {**tenant.args, "at": at})
+            argv = [*command, f"--at={sandbox.scratch}/{SOCKET}"]
             process = sandbox.start(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
             stack.callback(process.close)
             stamp("started")
@@ -160,3 +185,13 @@ class Starter:
                 return Exit("lost", detail=f"killed, and not gone after {ENDING:g} s")
             time.sleep(0.0005)
         return ended
+
+
+def _command(tenant: Tenant) -> list[str]:
+    """The payload's command line but for its socket, put together before the clock runs."""
+    program = workloads.find(tenant.workload)
+    if program.interpreter:
+        raise SuiteError(f"{tenant.workload} cannot be started for its start: it is a script",
+                         fix="use a workload that is a C source, such as start/ready")  # fmt: skip
+    words = workloads.argv(program, "", tenant.args)
+    return [word for word in words if not word.startswith("--at=")]

@@ -119,10 +119,10 @@ class _Phase:
             and (v := seconds(r, self.phase)) is not None
         }  # fmt: skip
         logs = [math.log(v / base[b]) for b, v in values.items() if base.get(b, 0) > 0 and v > 0]
-        found = estimate.trimmed(logs, CONFIDENCE) if len(logs) > 1 else None
-        if found is None:
+        if not logs:
             return None
-        low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
+        found = estimate.trimmed(logs, CONFIDENCE)
+        low, high = _ends(found)
         return Interval(math.exp(found.estimate), low, high, found.n)
 
     def _blank(self, runtime: str, case: str) -> Finding:
@@ -133,6 +133,13 @@ class _Phase:
             scale="relative", tolerance=None, unit="s", verdict=None, reason="", case=case,
             emulated=runtime in self.run.plan.emulated,
         )  # fmt: skip
+
+
+def _ends(found: estimate.Trimmed) -> tuple[float | None, float | None]:
+    """The ends of the interval of the ratio whose logarithm was estimated."""
+    if found.half_width is None:
+        return None, None
+    return math.exp(found.estimate - found.half_width), math.exp(found.estimate + found.half_width)
 
 
 def _less(end: float | None) -> float | None:
