@@ -12,12 +12,12 @@ from typing import Any
 from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
-from bench.model import Experiment, Judgement, Scalar, Suite, TenantSpec
+from bench.model import Experiment, Judgement, Policy, Scalar, Suite, TenantSpec
 
 SHIPPED = Path(__file__).parent / "suites"
 
 _COUNTS = ("blocks", "max_blocks", "quick_blocks", "warmup")
-_SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", *_COUNTS}
+_SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", "gate", *_COUNTS}
 _EXPERIMENT_KEYS = {
     "name", "section", "title", "question", "claim", "workload", "args", "limits", "tenant", "params",
     "needs", "runtimes", "settle", "deadline", "quick", "verdict",
@@ -75,6 +75,7 @@ def parse(text: str, name: str, source: str) -> Suite:
     suite = Suite(
         name=name,
         kind=kind,
+        gate={metric: reader.policy(metric, raw) for metric, raw in document.get("gate", {}).items()},
         title=reader.text_of(document, "title"),
         question=reader.text_of(document, "question"),
         experiments=experiments,
@@ -192,6 +193,25 @@ class _Reader:
                 per_tenant = value if isinstance(value, dict) else {"": value}
                 quick["limits"][name] = {t: list(self.limits({name: v})[name]) for t, v in per_tenant.items()}
         return quick
+
+    def policy(self, metric: str, raw: object) -> Policy:
+        """The policy of `[gate."METRIC"]`."""
+        if not isinstance(raw, dict):
+            raise self.fail(f"gate.{metric} must be a table", metric)
+        known = {f.name: f.default for f in fields(Policy)}
+        self.keys(raw, set(known), "gate")
+        for key, value in raw.items():
+            whole = isinstance(known[key], int)
+            fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+            if not fits or value < 0 or (key != "floor" and value == 0):
+                raise self.fail(
+                    f"gate.{metric}: '{key}' must be a {'whole ' if whole else ''}number above 0", key
+                )
+        policy = Policy(**raw)
+        if not 0.5 <= policy.confidence < 1 or policy.minimum > policy.maximum:
+            raise self.fail(f"gate.{metric}: a confidence is below 1, a minimum not above the maximum",
+                            "confidence" if policy.confidence >= 1 else "minimum")  # fmt: skip
+        return policy
 
     def judgement(self, raw: Mapping[str, Any]) -> Judgement:
         known = {f.name for f in fields(Judgement)}

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from bench.model.asked import (
     VERDICTS,
+    Arm,
     Case,
     Experiment,
     Judgement,
     Metric,
     Plan,
     PlannedTrial,
+    Policy,
+    Role,
     Scalar,
     Skipped,
     Suite,
@@ -30,9 +33,7 @@ from bench.model.compared import (
     Comparison,
     Judged,
     Outcome,
-    Policy,
     Ratio,
-    Role,
     Stop,
 )
 from bench.model.happened import (
@@ -54,6 +55,7 @@ from bench.model.meant import (
 __all__ = [
     "OUTCOMES",
     "VERDICTS",
+    "Arm",
     "ArmSummary",
     "Case",
     "Commit",

@@ -1,4 +1,4 @@
-"""What is asked: suites, experiments, cases, and the plan of a run."""
+"""What is asked: suites, experiments, cases, arms with the policy that judges them, and the plan of a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Literal
 Scalar = bool | int | float | str
 
 VERDICTS = ("pass", "fail", "not enforced", "not offered", "not testable", "inconclusive")
+Role = Literal["candidate", "reference", "repeat", "raw", "raw repeat"]
+"""`repeat` is a second copy of the reference (A/A); `raw` the bare process, and its second copy."""
 Verdict = Literal["pass", "fail", "not enforced", "not offered", "not testable", "inconclusive"]
 
 
@@ -91,6 +93,34 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """When to stop measuring and what to say; fixed before the first start and kept with the result."""
+
+    confidence: float = 0.99
+    half_width: float = 0.015
+    """Half-width of the interval of the log ratio at which measuring ends."""
+    margin: float = 0.01
+    """Relative slow-down that is tolerated; an absolute `floor` in the metric's unit may raise it."""
+    equivalence: float = 0.05
+    floor: float = 0.0
+    minimum: int = 50
+    """Blocks before the width is looked at for the first time; then every `batch` blocks."""
+    batch: int = 25
+    maximum: int = 1500
+    seconds: float | None = None
+    """Time budget; None for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One of the things started in turn: `runtime` is a spec such as "docker:crun"."""
+
+    name: str
+    role: Role
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """A TOML file: a title, the question it answers, and a list of experiments."""
 
@@ -106,6 +136,8 @@ class Suite:
     """Blocks before the first that counts: carried out and kept, and left out of every finding."""
     kind: Literal["limits", "starts"] = "limits"
     """Whether workloads are watched under limits, or starts are timed with nothing prepared ahead."""
+    gate: Mapping[str, Policy] = field(default_factory=dict)
+    """By metric, for a suite of starts: what a comparison is judged by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +207,5 @@ class Plan:
     """`NAME=VALUE` limits of the command line, so that a report can say how to run the same again."""
     emulated: tuple[str, ...] = ()
     """Runtimes whose machines have no hardware virtualisation here, as found when the plan was made."""
+    arms: tuple[Arm, ...] = ()
+    """What is compared, where this is a comparison: then every case is one arm."""

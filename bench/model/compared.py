@@ -10,33 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.model.asked import Scalar
+from bench.model.asked import Policy, Role, Scalar
 from bench.model.meant import Interval
 
-Role = Literal["candidate", "reference", "repeat", "raw", "raw repeat"]
-"""`repeat` is a second copy of the reference (A/A); `raw` the bare process, and its second copy."""
 Outcome = Literal["slower", "faster", "equivalent", "not slower", "inconclusive", "invalid"]
 OUTCOMES = ("slower", "faster", "equivalent", "not slower", "inconclusive", "invalid")
 Stop = Literal["width", "blocks", "time", "interrupted"]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """When to stop measuring and what to say; fixed before the first start and kept with the result."""
-
-    confidence: float = 0.99
-    half_width: float = 0.015
-    """Half-width of the interval of the log ratio at which measuring ends."""
-    margin: float = 0.01
-    """Relative slow-down that is tolerated; an absolute `floor` in the metric's unit may raise it."""
-    equivalence: float = 0.05
-    floor: float = 0.0
-    minimum: int = 50
-    """Blocks before the width is looked at for the first time; then every `batch` blocks."""
-    batch: int = 25
-    maximum: int = 1500
-    seconds: float | None = None
-    """Time budget; None for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,76 @@
+"""The plan of a comparison: every arm once a block, in an order of its own each time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import arms, suite
+from bench.errors import SuiteError, UsageError
+from bench.model import Policy
+
+STARTUP = suite.load("startup")
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(0, 30))
+def test_every_arm_is_started_once_a_block_however_many_are_added(seed, blocks, further):
+    plan = arms.more(arms.plan(STARTUP, arms.of("docker", "docker:crun"), seed=seed, blocks=blocks), further)
+    found = Counter((t.block, t.case) for t in plan.trials)
+    assert set(found.values()) == {1}
+    assert len(found) == 5 * (blocks + further + STARTUP.warmup)
+    assert plan.blocks == blocks + further
+    assert [t.index for t in plan.trials] == list(range(len(plan.trials)))
+
+
+def test_blocks_differ_in_their_order_and_agree_for_a_seed():
+    def orders(seed):
+        plan = arms.plan(STARTUP, arms.of("docker", "docker"), seed=seed, blocks=30)
+        return [tuple(t.case for t in plan.trials if t.block == b) for b in range(30)]
+
+    assert orders(1) == orders(1) != orders(2)
+    firsts = Counter(order[0] for order in orders(1))
+    assert len(firsts) == 5, "every arm comes first now and then"
+
+
+def test_the_reference_and_the_raw_process_are_there_twice():
+    made = arms.of("docker", "docker:crun")
+    assert [a.runtime for a in made] == ["docker", "docker:crun", "docker", "process", "process"]
+    assert [a.role for a in made] == ["reference", "candidate", "repeat", "raw", "raw repeat"]
+
+
+def test_a_suite_of_limits_cannot_be_compared_by_its_starts():
+    with pytest.raises(UsageError, match="no starts to compare"):
+        arms.plan(suite.load("cgroups"), arms.of("docker", "docker"), seed=1, blocks=1)
+    with pytest.raises(UsageError):
+        arms.plan(replace(STARTUP, gate={}), arms.of("docker", "docker"), seed=1, blocks=1)
+
+
+TEXT = suite.SHIPPED.joinpath("startup.toml").read_text()
+
+
+def test_the_policy_of_a_metric_is_read_from_the_suite():
+    policy = suite.parse(TEXT, "s", "s.toml").gate["start.ready"]
+    assert policy == Policy(half_width=0.015, margin=0.01, equivalence=0.05, floor=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("margin = -1", "'margin' must be a number above 0"),
+        ("minimum = 2.5", "'minimum' must be a whole number"),
+        ("confidence = 1.0", "a confidence is below 1"),
+        ("minimum = 5000", "a minimum not above the maximum"),
+        ("marign = 0.1", "unknown key 'marign'; did you mean 'margin'?"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused_with_its_key(line, says):
+    key = line.split(" =")[0]
+    text = "\n".join(old for old in TEXT.splitlines() if not old.startswith(f"{key} ="))
+    text = text.replace('[gate."start.ready"]', f'[gate."start.ready"]\n{line}')
+    with pytest.raises(SuiteError) as failed:
+        suite.parse(text, "s", "s.toml")
+    assert says.split(";")[0] in str(failed.value)
