@@ -7,6 +7,7 @@
       samples/00012.parquet
       output/00012.TENANT.stdout|stderr   raw output, capped
       findings.json       what `bench analyse` found
+      comparison.json     what `bench compare` found
       report.html report.pdf
 
 A trial counts as finished when its JSON exists; samples are written first. DataFrames are made by
@@ -28,7 +29,7 @@ import msgspec
 
 from bench import __version__
 from bench.errors import BenchError, RunFormatError
-from bench.model import Finding, HostFacts, Plan, Sample, TrialRecord
+from bench.model import Comparison, Finding, HostFacts, Plan, Sample, TrialRecord
 
 # Format history. A fixture of every version lies in tests/golden and must still load.
 #   1  first format
@@ -107,6 +108,15 @@ class RunDirectory:
     def write_findings(self, findings: Iterable[Finding], conclusion: str) -> None:
         document = Findings(FORMAT, tuple(findings), conclusion)
         _write(self.path / "findings.json", msgspec.json.format(msgspec.json.encode(document)))
+
+    def write_comparison(self, comparison: Comparison) -> None:
+        """Keep what a comparison found."""
+        _write(self.path / "comparison.json", msgspec.json.format(msgspec.json.encode(comparison)))
+
+    def comparison(self) -> Comparison | None:
+        """What `bench compare` found, or None where this is no comparison."""
+        file = self.path / "comparison.json"
+        return _decode(file, Comparison) if file.exists() else None
 
     def findings(self) -> Findings | None:
         """What `bench analyse` wrote, or None before it ran."""

@@ -72,7 +72,7 @@ def pairs(table: Table, metric: str, arm: str, against: str) -> tuple[Numbers, N
 
 
 def fails_more(table: Table, metric: str, arm: str, against: str) -> float:
-    """One-sided p of "`arm` fails more often than `against`" (exact McNemar test on the blocks where one failed).
+    """One-sided p of "`arm` fails more often than `against`": exact McNemar test where one of them failed.
 
     Ratios rest on the blocks where both arms started. An arm that fails exactly when it would have been slow
     looks equal there, so its failures are judged on their own.

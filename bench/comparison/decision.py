@@ -16,7 +16,7 @@ NINETEEN_IN_TWENTY = 1.645
 
 
 def error_rate(policy: Policy) -> float:
-    """False alarms allowed to one metric, at a true slow-down of exactly the margin: half of 1 − confidence."""
+    """False alarms allowed to one metric, at a true slow-down of the margin: half of 1 − confidence."""
     return (1 - policy.confidence) / 2
 
 
@@ -41,7 +41,7 @@ def standard_error(ratio: Ratio, confidence: float) -> float | None:
 
 
 def one_sided_p(ratio: Ratio, margin: float, confidence: float) -> float | None:
-    """p of "the slow-down is at most `margin`", by Student's t of the trimmed mean; None without an interval."""
+    """p of "the slow-down is at most `margin`", by the trimmed mean's t; None without an interval."""
     error = standard_error(ratio, confidence)
     if error is None:
         return None
@@ -75,7 +75,12 @@ def biased(repeats: Sequence[Ratio], margin: float) -> Ratio | None:
 
 
 def decide(
-    policy: Policy, ratio: Ratio, repeats: Sequence[Ratio], reference: float | None = None, *, tau: float = 0.0
+    policy: Policy,
+    ratio: Ratio,
+    repeats: Sequence[Ratio],
+    reference: float | None = None,
+    *,
+    tau: float = 0.0,
 ) -> Judged:
     """The outcome of one metric of one candidate, before Holm and before confirmation.
 
@@ -96,7 +101,9 @@ def decide(
         reason = f"two copies of one arm differ by more than the margin: {bias.arm} is {_range(bias)}"
         return replace(found, outcome="invalid", reason=f"{reason} against {bias.against}")
     if ratio.half_width is None:
-        return replace(found, reason=f"{ratio.ratio.n} blocks in which both started are too few for an interval")
+        return replace(
+            found, reason=f"{ratio.ratio.n} blocks in which both started are too few for an interval"
+        )
     if all(one.half_width is None for one in repeats):
         reason = "no second copy of the reference was measured, so nothing vouches for the instrument"
         return replace(found, outcome="invalid", reason=reason)
@@ -111,8 +118,9 @@ def _outcome(policy: Policy, ratio: Ratio, margin: float, catch: float | None) -
     bound is excluded. So equivalent implies not slower, and only an interval that still admits a slow-down
     someone would mind is inconclusive. Held against the margin instead, two equal arms would end not slower
     only by luck: at default settings the interval is wider than the margin. A margin above the equivalence
-    bound takes its place here; what the gate tolerates is not held against the candidate. Both one-sided tests use the
-    same interval, each at half of 1 − confidence: stricter than they need be, and one interval explains all.
+    bound takes its place here; what the gate tolerates is not held against the candidate. Both one-sided
+    tests use the same interval, each at half of 1 − confidence: stricter than they need be, and one
+    interval explains all.
     """
     low, high = ratio.ratio.low, ratio.ratio.high
     assert low is not None and high is not None
@@ -123,8 +131,9 @@ def _outcome(policy: Policy, ratio: Ratio, margin: float, catch: float | None) -
         return "faster", _range(ratio)
     if 1 / bound < low and high < bound:
         return "equivalent", f"{_range(ratio)}: within ±{_percent(policy.equivalence)}"
-    if high < 1 + max(policy.equivalence, 0.0 if math.isinf(margin) else margin):
-        return "not slower", _range(ratio)
+    most = max(policy.equivalence, 0.0 if math.isinf(margin) else margin)
+    if high < 1 + most:
+        return "not slower", f"{_range(ratio)}: not by {_percent(most)} or more"
     seen = "" if catch is None else f"; {_percent(catch)} slower would have been found 19 times in 20"
     return "inconclusive", f"{_range(ratio)}{seen}"
 

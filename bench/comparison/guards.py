@@ -1,7 +1,7 @@
-"""Which blocks the machine spoilt. Only readings of the machine come in: nothing is dropped by what it measured.
+"""Which blocks the machine spoilt. Only readings of the machine come in: nothing is dropped by its value.
 
-A bad block is left out with all its arms. The thresholds of CPU pressure were measured (a stall share above 0.3
-flags 98 % of the blocks that took 1.5 times their median); the others are proposals without such support.
+A bad block is left out with all its arms. The threshold of CPU pressure was measured (a stall share above
+0.3 flags 98 % of the blocks that took 1.5 times their median); the others are proposals without support.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.comparison.blocks import Mask, Numbers
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the machine did during one block. Shares are of the block's time, 0 to 1; None where unreadable."""
+    """What the machine did during one block. Shares are of its time, 0 to 1; None where unreadable."""
 
     seconds: float
     """Duration of the block."""
@@ -70,7 +70,7 @@ _NAMES = {
 
 
 def reason(reading: Reading, guards: Guards) -> str:
-    """Why this block is left out, or "". Without the reading itself, so that blocks can be counted by reason."""
+    """Why this block is left out, or "". Without the value, so that blocks can be counted by reason."""
     for name, title in _NAMES.items():
         value, limit = getattr(reading, name), getattr(guards, name)
         if value is not None and value > limit:
@@ -94,14 +94,14 @@ def counted(blocks: int, excluded: int, guards: Guards) -> int:
 def environment(readings: Sequence[Reading], guards: Guards) -> str:
     """Why no result of this comparison can be trusted, or "": over all its blocks, bad ones included.
 
-    The spread and trend of the calibration loop are no such reason: a drift of the whole machine by a factor of
-    1.9 leaves every within-block ratio as it is (there is a test that shows it).
+    The spread and trend of the calibration loop are no such reason: a drift of the whole machine by a factor
+    of 1.9 leaves every within-block ratio as it is (there is a test that shows it).
     """
     if not readings:
         return ""
     bad = sum(bool(reason(one, guards)) for one in readings) / len(readings)
     if bad > guards.flagged:
-        return f"{100 * bad:.0f} % of all blocks were disturbed; more than {100 * guards.flagged:.0f} % are too many"
+        return f"{100 * bad:.0f} % of all blocks were disturbed; at most {100 * guards.flagged:.0f} % may be"
     steal = _mean([(one.steal, one.seconds) for one in readings])
     if steal > guards.steal:
         return f"the hypervisor took {100 * steal:.1f} % of the CPU time"

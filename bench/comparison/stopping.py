@@ -1,4 +1,4 @@
-"""When enough blocks were measured. Only widths, counts and times come in, so no result can end a measurement."""
+"""When enough blocks were measured. Only widths, counts and times come in, so no result can end it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _WORST_FIRST: tuple[Stop, ...] = ("interrupted", "time", "blocks", "width")
 class Progress:
     """How far the measurement of one metric is. The estimate is left out on purpose.
 
-    A rule that stops at the first interval clear of zero has several times its nominal false alarms; here there
-    is nothing it could read.
+    A rule that stops at the first interval clear of zero has several times its nominal false alarms; here
+    there is nothing it could read.
     """
 
     blocks: int

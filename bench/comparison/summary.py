@@ -70,7 +70,12 @@ def summarise(
         for metric in table.metrics
         for arm, against in _compared(roles)
     ]
-    judged = [one for metric in policies if metric in table.metrics for one in _judge(table, roles, metric, ratios, policies[metric], tau)]
+    judged = [
+        one
+        for metric in policies
+        if metric in table.metrics
+        for one in _judge(table, roles, metric, ratios, policies[metric], tau)
+    ]
     judged = decision.family(judged, policies)
     judged = [_failures(table, one, policies[one.metric]) for one in judged]
     for metric in table.metrics:
@@ -89,12 +94,12 @@ def _compared(roles: Roles) -> Iterator[tuple[str, str]]:
     if reference is not None:
         yield from ((arm, reference) for arm in [*roles.of("candidate"), *roles.of("repeat")])
     if raw is not None:
-        yield from ((arm, raw) for arm in [*roles.of("candidate"), *roles.of("reference"), *roles.of("raw repeat")])
+        yield from (
+            (arm, raw) for arm in [*roles.of("candidate"), *roles.of("reference"), *roles.of("raw repeat")]
+        )
 
 
-def _arm(
-    table: Table, roles: Roles, metric: str, arm: str, policies: Mapping[str, Policy]
-) -> ArmSummary:
+def _arm(table: Table, roles: Roles, metric: str, arm: str, policies: Mapping[str, Policy]) -> ArmSummary:
     """One metric of one arm. A quantile is given only where at least one start lies beyond it."""
     found = blocks.values(table, metric, arm)
 
@@ -125,9 +130,9 @@ def _judge(
 
 
 def _failures(table: Table, judged: Judged, policy: Policy) -> Judged:
-    """Failed starts in the words of the reason; where the candidate fails more often, nothing good is said of it.
+    """Failed starts in the words of the reason; nothing good is said of a candidate that fails more often.
 
-    Ratios know only the blocks in which both arms started, and a start that was given up may have been a slow one.
+    Ratios know only the blocks in which both arms started, and a start that was given up may have been slow.
     """
     count, other = (blocks.failed(table, judged.metric, arm) for arm in (judged.arm, judged.against))
     if not count and not other:

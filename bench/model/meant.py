@@ -10,7 +10,7 @@ from bench.model.asked import Scalar, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate over trials with its 95 % interval; low and high are None below two trials."""
+    """An estimate over trials with its interval, 95 % unless its holder says so; no ends for too few."""
 
     estimate: float
     low: float | None

@@ -1,4 +1,4 @@
-"""Blocks and what is estimated from them: ratios within blocks, their intervals, and what a failed start does."""
+"""Blocks and what is estimated from them: ratios within blocks, intervals, and what a failed start does."""
 
 from __future__ import annotations
 
@@ -61,10 +61,12 @@ def test_more_failures_never_make_an_arm_faster(values):
 @given(rows, st.tuples(maybe, maybe), st.integers(0, 40))
 def test_an_excluded_block_changes_nothing_but_its_count(values, bad, at):
     at = min(at, len(values))
-    with_bad = values[:at] + [bad] + values[at:]
+    with_bad = [*values[:at], bad, *values[at:]]
     marks = [""] * at + ["CPU pressure above 0.3"] + [""] * (len(values) - at)
     one, other = table(values), table(with_bad, marks)
-    assert estimate.ratio(one, "start", "new", "old", 0.99) == estimate.ratio(other, "start", "new", "old", 0.99)
+    assert estimate.ratio(one, "start", "new", "old", 0.99) == estimate.ratio(
+        other, "start", "new", "old", 0.99
+    )
     assert blocks.failed(one, "start", "new") == blocks.failed(other, "start", "new")
     assert blocks.exclusions(other) == {"CPU pressure above 0.3": 1}
 
@@ -96,7 +98,7 @@ def test_the_trimmed_mean_agrees_with_scipy(values):
 
 @pytest.mark.parametrize("n", [5, 10, 50, 100])
 def test_the_interval_agrees_with_scipy_where_twenty_per_cent_is_a_whole_number(n):
-    """scipy divides by (1 − 2·0.2)·√n where Tukey and McLaughlin have √(h(h−1)/(n−1)); the rest is the same."""
+    """scipy divides by (1 − 2·0.2)·√n, Tukey and McLaughlin by √(h(h−1)/(n−1)); the rest is the same."""
     values = np.random.default_rng(n).standard_t(3, n)
     low, high = stats.mstats.trimmed_mean_ci(values, (0.2, 0.2), inclusive=(True, True), alpha=0.01)
     found = estimate.trimmed(values, 0.99)
@@ -251,7 +253,9 @@ def test_dependent_blocks_are_covered_where_the_bare_interval_fails():
 def test_a_dependent_series_gets_a_wider_interval():
     rng = np.random.default_rng(3)
     drift = np.cumsum(rng.normal(0, 0.1, 200))
-    found = estimate.ratio(table(np.exp(np.column_stack([drift, np.zeros(200)]))), "start", "new", "old", 0.99)
+    found = estimate.ratio(
+        table(np.exp(np.column_stack([drift, np.zeros(200)]))), "start", "new", "old", 0.99
+    )
     bare = estimate.trimmed(drift, 0.99)
     assert found.widened == pytest.approx(3.0)
     assert found.half_width == pytest.approx(3.0 * bare.half_width)

@@ -53,7 +53,9 @@ def test_a_reading_holds_no_start_so_no_guard_can_look_at_one(reading):
         "seconds", "cpu_pressure", "io_pressure", "memory_pressure", "steal", "throttled", "foreign", "spin",
         "swapped_in",
     }  # fmt: skip
-    assert guards.reason(reading, Guards()) == guards.reason(dataclasses.replace(reading, seconds=1e9), Guards())
+    assert guards.reason(reading, Guards()) == guards.reason(
+        dataclasses.replace(reading, seconds=1e9), Guards()
+    )
 
 
 @given(st.integers(0, 5000), st.integers(0, 5000))
@@ -73,7 +75,8 @@ def test_a_comparison_that_is_mostly_disturbed_is_invalid():
 
 
 @pytest.mark.parametrize(
-    ("change", "word"), [({"steal": 0.06}, "hypervisor"), ({"foreign": 0.26}, "others"), ({"throttled": 0.1}, "quota")]
+    ("change", "word"),
+    [({"steal": 0.06}, "hypervisor"), ({"foreign": 0.26}, "others"), ({"throttled": 0.1}, "quota")],
 )
 def test_a_disturbance_that_lasts_makes_the_comparison_invalid(change, word):
     """The block's own limits are lifted, so that only the rule for the whole comparison can find it."""
@@ -91,7 +94,9 @@ def test_an_arm_that_gains_from_going_first_is_warned_about_and_chance_is_not():
     rng = np.random.default_rng(2)
     logs, first = rng.normal(0, 0.02, 200), rng.random(200) < 0.5
     assert guards.carry_over(logs, first, 0.01) == ""
-    assert guards.carry_over(logs + 0.05 * first, first, 0.01).startswith("going first changes the ratio by +")
+    assert guards.carry_over(logs + 0.05 * first, first, 0.01).startswith(
+        "going first changes the ratio by +"
+    )
     assert guards.carry_over(logs[:12], first[:12], 0.01) == ""
 
 
@@ -132,7 +137,10 @@ def test_equal_arms_are_equivalent_slow_ones_slower_and_a_biased_copy_invalid():
 
 def test_every_arm_every_pair_that_means_something_and_only_gating_metrics_are_judged():
     found = summary.summarise(table(starts(2)), ROLES, POLICIES, tails=(0.95,))
-    assert [(a.arm, a.metric, a.role) for a in found.arms][:2] == [("new", "start", "candidate"), ("old", "start", "reference")]
+    assert [(a.arm, a.metric, a.role) for a in found.arms][:2] == [
+        ("new", "start", "candidate"),
+        ("old", "start", "reference"),
+    ]
     pairs = {(r.arm, r.against) for r in found.ratios if r.metric == "ready"}
     assert pairs == {("new", "old"), ("old2", "old"), ("new", "raw"), ("old", "raw"), ("raw2", "raw")}
     assert {r.metric for r in found.ratios} == {"start", "ready", "start p95", "ready p95"}
@@ -145,7 +153,9 @@ def test_excluded_blocks_leave_the_result_as_if_they_had_not_been():
     values = starts(3, slow=1.03)
     spoilt = np.vstack([values[:100], values[:40] * np.array([9.0, 1, 1, 1, 1]), values[100:]])
     marks = [""] * 100 + ["CPU pressure above 0.3"] * 40 + [""] * 200
-    assert summary.summarise(table(spoilt, marks), ROLES, POLICIES) == summary.summarise(table(values), ROLES, POLICIES)
+    assert summary.summarise(table(spoilt, marks), ROLES, POLICIES) == summary.summarise(
+        table(values), ROLES, POLICIES
+    )
 
 
 def test_an_arm_that_never_starts_is_counted_and_not_judged():

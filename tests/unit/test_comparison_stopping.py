@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +29,9 @@ def test_looks_are_at_the_minimum_and_then_every_batch(policy, n):
         assert found is None
     else:
         assert found is not None and n < found <= policy.maximum
-        assert found == policy.maximum or (found >= policy.minimum and (found - policy.minimum) % policy.batch == 0)
+        assert found == policy.maximum or (
+            found >= policy.minimum and (found - policy.minimum) % policy.batch == 0
+        )
 
 
 def test_a_narrow_interval_between_two_looks_does_not_stop():
@@ -64,7 +65,12 @@ def test_several_metrics_end_together_and_the_worst_ending_is_named():
 
 
 def test_what_was_found_is_nothing_the_rule_could_be_told():
-    assert [f.name for f in dataclasses.fields(Progress)] == ["blocks", "half_width", "seconds", "interrupted"]
+    assert [f.name for f in dataclasses.fields(Progress)] == [
+        "blocks",
+        "half_width",
+        "seconds",
+        "interrupted",
+    ]
 
 
 def run(logs, policy):
@@ -85,7 +91,7 @@ def test_a_shift_of_the_candidate_never_moves_the_stop(seed, shift):
 
 
 def test_stopping_by_width_keeps_the_false_alarm_rate_and_peeking_multiplies_it():
-    """4000 A/A series, half a per cent allowed above zero: the peeking rule looks as often, and stops on success."""
+    """4000 A/A series, nominal half a per cent; the peeking rule looks as often and stops on success."""
     rng = np.random.default_rng(4)
     windows, blocks = 4000, 400
     policy = Policy(half_width=0.02, maximum=blocks)

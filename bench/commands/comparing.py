@@ -1,0 +1,185 @@
+"""Comparing two runtimes by their starts, interleaved in one run: measure until narrow enough, then judge."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import msgspec
+
+from bench import arms as arming
+from bench import store
+from bench import suite as suites
+from bench.commands import assembly
+from bench.errors import BenchError, NothingToRunError, UsageError
+from bench.feasible import Host
+from bench.model import Comparison, Interval, Plan, Policy, Stop, Suite
+from bench.store import RunDirectory
+
+JUDGE = 600
+"""Seconds the judge has."""
+
+
+def compare(
+    reference: str,
+    candidate: str,
+    *,
+    suite: str,
+    runs: Path,
+    seed: int | None,
+    half_width: float | None,
+    seconds: float | None,
+    as_json: bool,
+) -> int:
+    """Measure, judge, keep `comparison.json` in the run directory, print it; the exit status.
+
+    A candidate that comes out slower is measured once more in a run of its own, and is slower only where
+    both agree.
+    """
+    wanted = _with_policy(suites.load(suite), half_width, seconds)
+    arms = arming.of(reference, candidate)
+    host = assembly.host_for([a.runtime for a in arms])
+    _refuse_missing(host)
+    chosen = seed if seed is not None else int(time.time())
+    first = max(policy.minimum for policy in wanted.gate.values())
+
+    def measured(seed: int) -> tuple[RunDirectory, Comparison]:
+        plan = arming.plan(wanted, arms, seed=seed, blocks=first, emulated=assembly.emulated(host))
+        return _measured(runs, plan, host, quiet=as_json)
+
+    directory, found = measured(chosen)
+    if any(j.outcome == "slower" for j in found.judged):
+        click.echo("slower: measuring once more before that is said", err=True)
+        again, second = measured(chosen + 1)
+        found = _confirmed(found, second)
+        directory.write_comparison(found)
+        click.echo(f"second run: {again.path}", err=True)
+    click.echo(msgspec.json.encode(found).decode() if as_json else "\n".join(lines(found)))
+    click.echo(f"run: {directory.path}", err=True)
+    return 130 if found.stopped == "interrupted" else _status(found)
+
+
+def _with_policy(suite: Suite, half_width: float | None, seconds: float | None) -> Suite:
+    """The suite with the command line's width and time budget in every policy."""
+
+    def changed(policy: Policy) -> Policy:
+        return replace(policy, half_width=half_width or policy.half_width, seconds=seconds or policy.seconds)
+
+    return replace(suite, gate={metric: changed(policy) for metric, policy in suite.gate.items()})
+
+
+def _refuse_missing(host: Host) -> None:
+    for name in host.runtimes:
+        for missing in host.missing(name):
+            raise NothingToRunError(f"{name} cannot be started here: {missing.cause}", fix=missing.fix)
+    if host.image is None:
+        raise UsageError("starts are measured with the sandbox image", fix="bench image build")
+
+
+def _measured(runs: Path, plan: Plan, host: Host, *, quiet: bool) -> tuple[RunDirectory, Comparison]:
+    """Blocks of every arm until each metric that gates is as narrow as its policy asks, or a budget ends."""
+    from bench import collectors as registry
+    from bench.commands.progress import Display
+    from bench.engine import Interrupted
+    from bench.feasible import collectors_here
+    from bench.host import facts
+    from bench.ledger import state_dir
+    from bench.session import Session, exclusive
+
+    usable, _ = collectors_here([registry.load(name) for name in registry.names()])
+    began = time.monotonic()
+    stopped: Stop | None = None
+    with exclusive(state_dir() / "lock"):
+        directory = store.create(runs, plan, facts.read())
+        try:
+            with (
+                Display(directory, quiet=quiet) as display,
+                Session(directory, host.runtimes, usable, host.image, display.progress()) as session,
+            ):
+                while stopped is None:
+                    display.plan(directory.info.plan)
+                    session.carry_out(directory.info.plan)
+                    stopped, further = judge(directory, time.monotonic() - began)
+                    if stopped is None:
+                        directory.update_plan(arming.more(directory.info.plan, further))
+        except Interrupted:
+            stopped = "interrupted"
+    _asked(directory, "conclude", str(time.monotonic() - began), str(stopped))
+    found = directory.comparison()
+    assert found is not None
+    return directory, found
+
+
+def judge(directory: RunDirectory, seconds: float) -> tuple[Stop | None, int]:
+    """Why measuring ends, or None and the number of further blocks."""
+    found = msgspec.convert(_asked(directory, "progress", str(seconds)), _Progress)
+    return found.stopped, found.further
+
+
+class _Progress(msgspec.Struct):
+    stopped: Stop | None
+    further: int
+
+
+def _asked(directory: RunDirectory, *words: str) -> object:
+    """The answer of the judge, a process of its own: this one stays light while it times starts."""
+    argv = [sys.executable, "-m", "bench", "judge", str(directory.path), *words]
+    done = subprocess.run(argv, capture_output=True, timeout=JUDGE, check=False, start_new_session=True)
+    if done.returncode:
+        raise BenchError(f"the judge failed: {done.stderr.decode(errors='replace').strip()}")
+    return msgspec.json.decode(done.stdout)
+
+
+def _confirmed(first: Comparison, second: Comparison) -> Comparison:
+    """The first comparison, its slow-downs held against the second measurement."""
+    from bench.comparison import decision
+
+    others = {j.metric: j for j in second.judged}
+    judged = tuple(decision.confirm(j, others[j.metric]) if j.metric in others else j for j in first.judged)
+    note = f"measured once more as {second.id}"
+    return replace(first, judged=judged, notes=(*first.notes, note))
+
+
+def _status(found: Comparison) -> int:
+    from bench.comparison import decision
+
+    return decision.status(found.judged)
+
+
+def lines(found: Comparison) -> list[str]:
+    """The outcome of each metric, the medians of the arms, the noise floor, and what was left out."""
+    said = [f"{j.metric}: {j.outcome}: {j.reason}" for j in found.judged]
+    gated = {j.metric for j in found.judged}
+    for arm in found.arms:
+        if arm.metric in gated and arm.median is not None:
+            said.append(f"  {arm.arm:<11} {arm.runtime:<16} median {_milliseconds(arm.median)}, n {arm.n}, "
+                        f"failed {arm.failed}")  # fmt: skip
+    for ratio in found.ratios:
+        if ratio.metric in gated and ratio.arm in ("repeat", "raw-repeat"):
+            said.append(f"  noise floor: {ratio.arm} over {ratio.against} {_ratio(ratio.ratio)}")
+    for judged in found.judged:
+        if judged.detectable is not None:
+            said.append(f"  smallest slow-down found 19 times in 20: {100 * judged.detectable:.1f} %")
+    left = ", ".join(f"{n} for {why}" for why, n in found.excluded.items())
+    ended = {"width": "narrow enough", "blocks": "the most blocks", "time": "time is up"}
+    said.append(f"{found.blocks} blocks in {found.duration:.0f} s, left out: {left or 'none'}; "
+                f"ended: {ended.get(found.stopped, found.stopped)}")  # fmt: skip
+    return said
+
+
+def _milliseconds(value: Interval) -> str:
+    ends = (
+        ""
+        if value.low is None or value.high is None
+        else f" ({value.low * 1e3:.3g} … {value.high * 1e3:.3g})"
+    )
+    return f"{value.estimate * 1e3:.3g}{ends} ms"
+
+
+def _ratio(value: Interval) -> str:
+    ends = "" if value.low is None or value.high is None else f" ({value.low:.3f} … {value.high:.3f})"
+    return f"{value.estimate:.3f}{ends}"
