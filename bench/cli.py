@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from bench import __version__
+from bench.cli_comparing import COMMANDS, RUNS
 from bench.errors import BenchError
 
-RUNS = Path("runs")
 KINDS = ["suites", "runtimes", "workloads", "collectors", "limits", "runs", "matrix"]
 
 
@@ -160,51 +160,6 @@ def run(
     sys.exit(conduct.run(runs, resume, as_json=as_json, report=not no_report, options=options))
 
 
-@main.command()
-@click.argument("reference")
-@click.argument("candidate")
-@click.option("--suite", default="startup", show_default=True, help="A suite of starts with a [gate].")
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Where runs go."
-)
-@click.option(
-    "--half-width", type=click.FloatRange(0.0005, 0.5), help="Measure until this narrow, e.g. 0.01."
-)
-@click.option("--seconds", type=click.FloatRange(1), help="Stop at the latest after this many seconds.")
-@click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]")
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-def compare(reference: str, candidate: str, as_json: bool, **options: Any) -> None:
-    """Say whether sandboxes of CANDIDATE start slower than those of REFERENCE, e.g. docker docker:crun.
-
-    Both are started in turn, in random order, beside a second copy of the reference and the raw process,
-    until the interval of their ratio is narrow enough. A slow-down is measured twice before it is said.
-
-    Exit status: 0 no slow-down was shown, 1 slower, 2 wrong usage, 3 nothing could be said, 130 interrupted.
-    """
-    from bench.commands import comparing, scope
-
-    scope.enter(sys.argv[1:])
-    sys.exit(comparing.compare(reference, candidate, as_json=as_json, **options))
-
-
-@main.command(hidden=True)
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("what", type=click.Choice(["progress", "conclude"]))
-@click.argument("seconds", type=float)
-@click.argument("stopped", required=False)
-def judge(run: Path, what: str, seconds: float, stopped: str | None) -> None:
-    """Judge a comparison in progress: the analysing half of `compare`."""
-    import msgspec
-
-    from bench.commands import judging
-
-    if what == "progress":
-        found = judging.progress(run, seconds)
-    else:
-        found = judging.conclude(run, seconds, stopped or "")
-    click.echo(msgspec.json.encode(found))
-
-
 @main.command(name="carry-out", hidden=True)
 @_with_suite_options
 @click.option("--runs", type=click.Path(path_type=Path), required=True)
@@ -306,3 +261,7 @@ def image_rm(digest: str) -> None:
         vagrant.forget_boxes()
     if not sandbox.remove(digest) and not removed:
         raise BenchError(f"there is no sandbox image {digest}", fix="bench image show")
+
+
+for command in COMMANDS:
+    main.add_command(command)

@@ -6,8 +6,9 @@ import random
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from bench import arms, store, suite
+from bench import arms, cli, cli_comparing, exchange, store, suite
 from bench.commands import comparing, judging
 from bench.model import Exit, HostFacts, Observation, Sample, TenantRecord, TrialRecord
 
@@ -34,7 +35,7 @@ def a_run(tmp_path, blocks, slower=1.0, spread=0.02, pressure=0.0, fails=lambda 
         samples = [
             Sample(at, "", "psi", "psi.cpu.some", value) for at, value in ((0, 5.0), (1, 5.0 + pressure))
         ]
-        run.write_trial(record, samples)
+        run.write_trial(record, samples if pressure else [])
     return run
 
 
@@ -96,3 +97,23 @@ def test_it_is_told_in_a_few_lines_with_the_noise_floor(tmp_path):
 def test_a_comparison_reads_back_as_it_was_written(tmp_path):
     found = concluded(a_run(tmp_path, 60))
     assert msgspec.json.decode(msgspec.json.encode(found), type=type(found)) == found
+
+
+@pytest.mark.parametrize("form", cli_comparing.FORMATS)
+def test_a_comparison_leaves_in_every_format_by_the_command_line(tmp_path, form):
+    run = a_run(tmp_path, 12)
+    concluded(run)
+    target = tmp_path / "out"
+    done = CliRunner().invoke(cli.main, ["export", str(run.path), "--format", form, "-o", str(target)])
+    assert done.exit_code == 0, done.output
+    assert b"candidate" in target.read_bytes()
+
+
+def test_every_format_that_can_be_written_is_offered():
+    assert sorted(exchange.writers()) == sorted(cli_comparing.FORMATS)
+
+
+def test_what_is_no_comparison_is_not_exported(tmp_path):
+    run = a_run(tmp_path, 1)
+    done = CliRunner().invoke(cli.main, ["export", str(run.path)])
+    assert done.exit_code == 2 and "is no comparison" in done.output

@@ -1,0 +1,97 @@
+"""The gate on this kernel: silent where nothing changed, and heard where a start really takes longer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench import arms, runtimes, suite
+from bench import image as sandbox_image
+from bench.commands import comparing
+from bench.feasible import Host
+from bench.runtimes import namespace
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
+
+COMMAND = [sys.executable, "-m", "bench", "compare"]
+WIDE = ["--half-width", "0.06", "--seconds", "60"]
+
+
+def compare(tmp_path, *words):
+    return subprocess.run(
+        [*COMMAND, "--runs", str(tmp_path), "--json", *words], capture_output=True, text=True, timeout=400
+    )
+
+
+def test_the_same_runtime_twice_is_never_called_slower(tmp_path, no_trace):
+    done = compare(tmp_path, "namespace", "namespace", *WIDE)
+    assert done.returncode in (0, 3), done.stderr
+    found = json.loads(done.stdout)
+    assert [j["outcome"] for j in found["judged"]] != ["slower"]
+    assert {a["role"] for a in found["arms"]} == {"candidate", "reference", "repeat", "raw", "raw repeat"}
+    assert found["blocks"] >= 50 and found["fingerprint"]
+
+
+class Slow(namespace.Runtime):
+    """Namespaces whose start is held up by half again as much as it takes."""
+
+    @contextlib.contextmanager
+    def open(self, tenant, arena):
+        began = time.monotonic()
+        with super().open(tenant, arena) as sandbox:
+            start = sandbox.start
+
+            def late(argv, env):
+                process = start(argv, env)
+                time.sleep(0.5 * (time.monotonic() - began) + 0.003)
+                return process
+
+            sandbox = _With(sandbox, late)
+            yield sandbox
+
+
+class _With:
+    """A sandbox with another `start`."""
+
+    def __init__(self, inner, start):
+        self._inner, self.start = inner, start
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+
+def test_a_start_that_takes_longer_is_found(tmp_path, no_trace):
+    wanted = comparing._with_policy(suite.load("startup"), 0.06, 60)
+    made = arms.of("namespace", "slow")
+    loaded = {"namespace": runtimes.load("namespace"), "process": runtimes.load("process"), "slow": Slow()}
+    host = Host.here(loaded, sandbox_image.find())
+    plan = arms.plan(wanted, made, seed=1, blocks=50)
+    _, found = comparing._measured(tmp_path, plan, host, quiet=True)
+    (judged,) = found.judged
+    assert judged.outcome == "slower", judged.reason
+    ratio = next(
+        r for r in found.ratios if (r.metric, r.arm, r.against) == ("start.ready", "candidate", "reference")
+    )
+    assert 1.2 < ratio.ratio.estimate < 2.5
+
+
+def test_ctrl_c_leaves_a_judged_comparison_and_a_clean_host(tmp_path, no_trace):
+    process = subprocess.Popen(
+        [*COMMAND, "--runs", str(tmp_path), "cgroup", "cgroup", "--half-width", "0.001"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while len(list(tmp_path.glob("*/trials/0*.json"))) < 60 and time.monotonic() < until:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "start.ready" in said
+    assert list(tmp_path.glob("*/comparison.json"))
