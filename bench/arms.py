@@ -13,11 +13,15 @@ BASELINE = "process"
 
 
 def of(reference: str, candidate: str) -> tuple[Arm, ...]:
-    """Candidate and reference, a second copy of the reference (A/A), and the raw process twice."""
+    """Candidate and reference, a second copy of the reference (A/A), and the raw process twice.
+
+    Arms are named after what they are, so that those of many comparisons can be put in one history.
+    """
+    name = candidate if candidate != reference else f"{candidate}-candidate"
     return (
-        Arm("reference", "reference", reference),
-        Arm("candidate", "candidate", candidate),
-        Arm("repeat", "repeat", reference),
+        Arm(reference, "reference", reference),
+        Arm(name, "candidate", candidate),
+        Arm(f"{reference}-repeat", "repeat", reference),
         Arm("raw", "raw", BASELINE),
         Arm("raw-repeat", "raw repeat", BASELINE),
     )

@@ -72,4 +72,97 @@ def judge(run: Path, what: str, seconds: float, stopped: str | None) -> None:
     click.echo(msgspec.json.encode(found))
 
 
-COMMANDS = (compare, export, judge)
+_HISTORY = click.argument("history")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_BRANCH = click.option("--branch", help="Only comparisons of this branch.")
+
+
+@click.group(name="history")
+def history_() -> None:
+    """Many comparisons over time, in a folder or at a URL: did a start get slower, and since which commit?"""
+
+
+@history_.command()
+@_HISTORY
+@click.argument("runs", nargs=-1, required=True)
+@_JSON
+def add(history: str, runs: tuple[str, ...], as_json: bool) -> None:
+    """Add comparisons: run directories, folders of them, or comparison.json files. Adding twice adds once."""
+    from bench.commands import history as work
+
+    sys.exit(work.add(history, runs, as_json=as_json))
+
+
+@history_.command(name="list")
+@_HISTORY
+@_BRANCH
+@_JSON
+def list_(history: str, **options: Any) -> None:
+    """List the series of HISTORY: arm, metric, machine, how many points, and the newest."""
+    from bench.commands import history as work
+
+    sys.exit(work.list_(history, **options))
+
+
+@history_.command()
+@_HISTORY
+@click.argument("arm")
+@click.argument("metric", default="start.ready")
+@click.option(
+    "--measure", type=click.Choice(["code", "absolute", "to raw"]), default="code", show_default=True
+)
+@click.option("--fingerprint", default="", help="The machine, where several are in HISTORY.")
+@click.option("--image", default="", help="The image, where several are in HISTORY.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw it: a .svg or .png file.")
+@click.option("--dark", is_flag=True, help="Draw it in the dark theme.")
+@_BRANCH
+@_JSON
+def show(history: str, arm: str, metric: str, **options: Any) -> None:
+    """Show one series with its changes and the range of commits each falls in."""
+    from bench.commands import history as work
+
+    sys.exit(work.show(history, arm, metric, **options))
+
+
+@history_.command()
+@_HISTORY
+@_BRANCH
+@_JSON
+def check(history: str, **options: Any) -> None:
+    """Look for changes in every series. Exit status 1 where the code became slower and nobody answered it."""
+    from bench.commands import history as work
+
+    sys.exit(work.check(history, **options))
+
+
+_MARKS = {
+    "accept": "Take the level since COMMIT as the new normal.",
+    "annotate": "Put a text at COMMIT.",
+    "silence": "Let nothing fail until a date; the changes are still shown.",
+    "bad": "Keep the comparison of that id out of every judgement; it stays in the history.",
+}
+
+
+def _marking(kind: str, words: str) -> click.Command:
+    """The command that puts a mark of that kind into a history."""
+
+    @click.command(name=kind, help=words)
+    @_HISTORY
+    @click.argument("commit", default="")
+    @click.option("--text", default="", help="Why.")
+    @click.option("--arm", default="", help="Only this arm.")
+    @click.option("--metric", default="", help="Only this metric.")
+    @click.option("--fingerprint", default="", help="Only this machine.")
+    @click.option("--expires", default="", metavar="DATE", help="When it ends, e.g. 2027-01-31.")
+    def mark(history: str, **options: Any) -> None:
+        from bench.commands import history as work
+
+        sys.exit(work.mark(history, kind, **options))  # type: ignore[arg-type]  # one of _MARKS
+
+    return mark
+
+
+for _kind, _words in _MARKS.items():
+    history_.add_command(_marking(_kind, _words))
+
+COMMANDS = (compare, export, judge, history_)

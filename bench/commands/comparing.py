@@ -156,10 +156,11 @@ def lines(found: Comparison) -> list[str]:
     gated = {j.metric for j in found.judged}
     for arm in found.arms:
         if arm.metric in gated and arm.median is not None:
-            said.append(f"  {arm.arm:<11} {arm.runtime:<16} median {_milliseconds(arm.median)}, n {arm.n}, "
+            said.append(f"  {arm.arm:<20} {arm.role:<11} median {_milliseconds(arm.median)}, n {arm.n}, "
                         f"failed {arm.failed}")  # fmt: skip
+    copies = {arm.arm for arm in found.arms if arm.role in ("repeat", "raw repeat")}
     for ratio in found.ratios:
-        if ratio.metric in gated and ratio.arm in ("repeat", "raw-repeat"):
+        if ratio.metric in gated and ratio.arm in copies:
             said.append(f"  noise floor: {ratio.arm} over {ratio.against} {_ratio(ratio.ratio)}")
     for judged in found.judged:
         if judged.detectable is not None:

@@ -77,7 +77,7 @@ def test_a_start_that_takes_longer_is_found(tmp_path, no_trace):
     (judged,) = found.judged
     assert judged.outcome == "slower", judged.reason
     ratio = next(
-        r for r in found.ratios if (r.metric, r.arm, r.against) == ("start.ready", "candidate", "reference")
+        r for r in found.ratios if (r.metric, r.arm, r.against) == ("start.ready", "slow", "namespace")
     )
     assert 1.2 < ratio.ratio.estimate < 2.5
 

@@ -21,7 +21,8 @@ RUNTIMES = ("process", "docker", "libvirt")
 
 def a_plan(blocks=20, emulated=("libvirt",)):
     made = planning.make(
-        replace(suite.load("startup"), warmup=0), RUNTIMES, seed=1, blocks=blocks, baseline=lambda r: r == "process",
+        replace(suite.load("startup"), warmup=0), RUNTIMES, seed=1, blocks=blocks,
+        baseline=lambda r: r == "process",
         lacking=lambda runtime, case: None, emulated=emulated,
     )  # fmt: skip
     return made

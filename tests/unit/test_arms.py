@@ -39,6 +39,7 @@ def test_blocks_differ_in_their_order_and_agree_for_a_seed():
 def test_the_reference_and_the_raw_process_are_there_twice():
     made = arms.of("docker", "docker:crun")
     assert [a.runtime for a in made] == ["docker", "docker:crun", "docker", "process", "process"]
+    assert len({a.name for a in arms.of("docker", "docker")}) == 5
     assert [a.role for a in made] == ["reference", "candidate", "repeat", "raw", "raw repeat"]
 
 

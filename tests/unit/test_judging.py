@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import msgspec
@@ -24,7 +25,7 @@ def a_run(tmp_path, blocks, slower=1.0, spread=0.02, pressure=0.0, fails=lambda 
     for t in plan.trials:
         arm = t.case.rpartition("/")[2]
         at = (0.002 if "raw" in arm else 0.3) * pace[t.block] * rng.lognormvariate(0, spread)
-        at *= slower if arm == "candidate" else 1
+        at *= slower if arm == "docker:crun" else 1
         ok = not fails(arm, t.block)
         observed = tuple(Observation(at, phase, at, "s") for phase in PHASES) if ok else ()
         tenant = TenantRecord("a", {}, Exit("exited", 0), 0.0, at, observed)
@@ -59,7 +60,7 @@ def test_what_comes_out_is_the_shift_that_is_there(tmp_path, slower, outcome):
     (judged,) = found.judged
     assert (judged.metric, judged.outcome) == ("start.ready", outcome)
     assert judged.detectable < 0.05
-    assert {a.arm for a in found.arms} == {"reference", "candidate", "repeat", "raw", "raw-repeat"}
+    assert {a.arm for a in found.arms} == {"docker", "docker:crun", "docker-repeat", "raw", "raw-repeat"}
     assert found.blocks == 60 and found.excluded == {} and found.image == "sha256:0"
 
 
@@ -81,8 +82,8 @@ def test_a_slow_down_counts_once_two_measurements_agree(tmp_path):
 
 
 def test_failed_starts_are_counted_and_never_fast(tmp_path):
-    found = concluded(a_run(tmp_path, 60, fails=lambda arm, block: arm == "candidate" and block % 2 == 0))
-    candidate = next(a for a in found.arms if a.arm == "candidate" and a.metric == "start.ready")
+    found = concluded(a_run(tmp_path, 60, fails=lambda arm, block: arm == "docker:crun" and block % 2 == 0))
+    candidate = next(a for a in found.arms if a.role == "candidate" and a.metric == "start.ready")
     assert candidate.failed == 30 and candidate.n == 30
     assert found.judged[0].outcome == "inconclusive" and "failed starts: 30" in found.judged[0].reason
 
@@ -90,7 +91,7 @@ def test_failed_starts_are_counted_and_never_fast(tmp_path):
 def test_it_is_told_in_a_few_lines_with_the_noise_floor(tmp_path):
     text = "\n".join(comparing.lines(concluded(a_run(tmp_path, 60))))
     assert text.startswith("start.ready: equivalent")
-    for word in ("median", "noise floor: repeat over reference", "19 times in 20", "60 blocks in 12 s"):
+    for word in ("median", "noise floor: docker-repeat over docker", "19 times in 20", "60 blocks in 12 s"):
         assert word in text
 
 
@@ -106,7 +107,7 @@ def test_a_comparison_leaves_in_every_format_by_the_command_line(tmp_path, form)
     target = tmp_path / "out"
     done = CliRunner().invoke(cli.main, ["export", str(run.path), "--format", form, "-o", str(target)])
     assert done.exit_code == 0, done.output
-    assert b"candidate" in target.read_bytes()
+    assert b"docker:crun" in target.read_bytes()
 
 
 def test_every_format_that_can_be_written_is_offered():
@@ -117,3 +118,17 @@ def test_what_is_no_comparison_is_not_exported(tmp_path):
     run = a_run(tmp_path, 1)
     done = CliRunner().invoke(cli.main, ["export", str(run.path)])
     assert done.exit_code == 2 and "is no comparison" in done.output
+
+
+def test_comparisons_go_into_a_history_and_come_out_as_series(tmp_path):
+    runs = [a_run(tmp_path / str(n), 12, seed=n) for n in range(3)]
+    for one in runs:
+        concluded(one)
+    history, ask = str(tmp_path / "history"), CliRunner().invoke
+    done = ask(cli.main, ["history", "add", history, *(str(one.path) for one in runs)])
+    assert done.exit_code == 0 and "3 added, 0 were there already" in done.output
+    done = ask(cli.main, ["history", "list", history, "--json"])
+    series = {(s["arm"], s["metric"], s["measure"]): s["points"] for s in json.loads(done.output)["series"]}
+    assert series["docker:crun", "start.ready", "code"] == 3
+    done = ask(cli.main, ["history", "check", history])
+    assert done.exit_code == 0 and "no history verdict" in done.output
