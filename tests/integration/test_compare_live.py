@@ -40,21 +40,17 @@ def test_the_same_runtime_twice_is_never_called_slower(tmp_path, no_trace):
 
 
 class Slow(namespace.Runtime):
-    """Namespaces whose start is held up by half again as much as it takes."""
+    """Namespaces whose start is held up by ten milliseconds."""
 
     @contextlib.contextmanager
     def open(self, tenant, arena):
-        began = time.monotonic()
         with super().open(tenant, arena) as sandbox:
-            start = sandbox.start
 
             def late(argv, env):
-                process = start(argv, env)
-                time.sleep(0.5 * (time.monotonic() - began) + 0.003)
-                return process
+                time.sleep(0.01)
+                return sandbox.start(argv, env)
 
-            sandbox = _With(sandbox, late)
-            yield sandbox
+            yield _With(sandbox, late)
 
 
 class _With:
@@ -79,7 +75,7 @@ def test_a_start_that_takes_longer_is_found(tmp_path, no_trace):
     ratio = next(
         r for r in found.ratios if (r.metric, r.arm, r.against) == ("start.ready", "slow", "namespace")
     )
-    assert 1.2 < ratio.ratio.estimate < 2.5
+    assert ratio.ratio.estimate > 1.2
 
 
 def test_ctrl_c_leaves_a_judged_comparison_and_a_clean_host(tmp_path, no_trace):
