@@ -38,7 +38,9 @@ def ensure_dockerd(
     With a `ledger` the daemon belongs to the run and `bench clean` stops it; without, it stays up for
     the next run until `stop_dockerd`. Where systemd is the init, starting daemons is its business.
     """
+    state = state or state_dir()
     if answers(socket_path):
+        _retell(state)
         return None
     if not shutil.which("dockerd"):
         return Missing("docker", "dockerd is not installed", "apt-get install docker.io")
@@ -46,7 +48,24 @@ def ensure_dockerd(
         return Missing("docker", "the Docker daemon is not running", _START_FIX)
     if os.geteuid() != 0:
         return Missing("docker", "no Docker daemon is running, and only root can start one", "sudo dockerd")
-    return _start_dockerd(ledger, socket_path, state or state_dir())
+    return _start_dockerd(ledger, socket_path, state)
+
+
+def _retell(state: Path) -> None:
+    """Have a daemon of ours read its file again where another OCI runtime is here by now.
+
+    A daemon takes a changed list of runtimes on SIGHUP, without a restart.
+    """
+    record, file = state / "dockerd.pid.json", state / "dockerd.json"
+    try:
+        facts = json.loads(record.read_text())
+        wanted = json.dumps(daemon_config(), indent=1)
+        if not _running(int(facts["pid"]), int(facts["start"])) or file.read_text() == wanted:
+            return
+        file.write_text(wanted)
+        os.kill(int(facts["pid"]), signal.SIGHUP)
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # not ours, or not for this user to change: it is used as it is
 
 
 def stop_dockerd(state: Path | None = None) -> bool:

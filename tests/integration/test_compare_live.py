@@ -21,7 +21,7 @@ from bench.runtimes import namespace
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
 
 COMMAND = [sys.executable, "-m", "bench", "compare"]
-WIDE = ["--half-width", "0.06", "--seconds", "60"]
+WIDE = ["--half-width", "0.06", "--seconds", "25"]
 
 
 def compare(tmp_path, *words):
@@ -64,7 +64,7 @@ class _With:
 
 
 def test_a_start_that_takes_longer_is_found(tmp_path, no_trace):
-    wanted = comparing._with_policy(suite.load("startup"), 0.06, 60)
+    wanted = comparing._with_policy(suite.load("startup"), 0.06, 25)
     made = arms.of("namespace", "slow")
     loaded = {"namespace": runtimes.load("namespace"), "process": runtimes.load("process"), "slow": Slow()}
     host = Host.here(loaded, sandbox_image.find())
