@@ -52,10 +52,3 @@ def test_a_fresh_machine_comes_to_its_first_answer(tmp_path, no_trace):
     assert done.returncode == 0, done.stderr
     ready = next(f for f in json.loads(done.stdout) if f["id"].startswith("start.ready"))
     assert ready["measured"]["estimate"] > 0.1
-
-
-def test_a_container_in_the_hidden_machine_answers_through_it(tmp_path, no_trace):
-    done = run(tmp_path, "docker-vm", "--blocks", "1")
-    assert done.returncode == 0, done.stderr
-    ready = next(f for f in json.loads(done.stdout) if f["id"].startswith("start.ready"))
-    assert ready["measured"] is not None, ready["reason"]
