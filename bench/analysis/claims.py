@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.analysis.starts import CONFIDENCE, HEADLINE, counted, seconds
-from bench.comparison import estimate
+from bench.analysis.starts import HEADLINE, counted, ratio, seconds
 from bench.frames import Run
 from bench.model import Interval
 
@@ -62,17 +61,17 @@ def _evaluate(run: Run, claim: Claim) -> Evaluated:
             return Evaluated(claim, "not applicable", None, f"{runtime} was not started in this run")
         if runtime in run.plan.emulated:
             return Evaluated(claim, "not applicable", None, f"{runtime} ran on an emulated CPU")
-    ratio = _ratio(run, claim)
-    if ratio is None:
+    found = _ratio(run, claim)
+    if found is None:
         return Evaluated(claim, "not applicable", None, "no block has a good start of both")
-    if ratio.low is None or ratio.high is None:
-        return Evaluated(claim, "inconclusive", ratio, "too few blocks for an interval")
-    told = f"{ratio.estimate:.3g} times, 95 % {ratio.low:.3g} … {ratio.high:.3g}, {ratio.n} blocks"
-    if ratio.low >= claim.factor:
-        return Evaluated(claim, "reproduced", ratio, told)
-    if ratio.high < claim.factor:
-        return Evaluated(claim, "inverted", ratio, told)
-    return Evaluated(claim, "inconclusive", ratio, told)
+    if found.low is None or found.high is None:
+        return Evaluated(claim, "inconclusive", found, "too few blocks for an interval")
+    told = f"{found.estimate:.3g} times, 95 % {found.low:.3g} … {found.high:.3g}, {found.n} blocks"
+    if found.low >= claim.factor:
+        return Evaluated(claim, "reproduced", found, told)
+    if found.high < claim.factor:
+        return Evaluated(claim, "inverted", found, told)
+    return Evaluated(claim, "inconclusive", found, told)
 
 
 def _ratio(run: Run, claim: Claim) -> Interval | None:
@@ -83,10 +82,4 @@ def _ratio(run: Run, claim: Claim) -> Interval | None:
             values[record.runtime][record.block] = value
     one, other = values[claim.slower], values[claim.faster]
     logs = [math.log(one[b] / other[b]) for b in one.keys() & other.keys()]
-    if not logs:
-        return None
-    found = estimate.trimmed(sorted(logs), CONFIDENCE)
-    if found.half_width is None:
-        return Interval(math.exp(found.estimate), None, None, found.n)
-    low, high = found.estimate - found.half_width, found.estimate + found.half_width
-    return Interval(math.exp(found.estimate), math.exp(low), math.exp(high), found.n)
+    return ratio(logs)

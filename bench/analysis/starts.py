@@ -119,11 +119,7 @@ class _Phase:
             and (v := seconds(r, self.phase)) is not None
         }  # fmt: skip
         logs = [math.log(v / base[b]) for b, v in values.items() if base.get(b, 0) > 0 and v > 0]
-        if not logs:
-            return None
-        found = estimate.trimmed(logs, CONFIDENCE)
-        low, high = _ends(found)
-        return Interval(math.exp(found.estimate), low, high, found.n)
+        return ratio(logs)
 
     def _blank(self, runtime: str, case: str) -> Finding:
         return Finding(
@@ -135,11 +131,15 @@ class _Phase:
         )  # fmt: skip
 
 
-def _ends(found: estimate.Trimmed) -> tuple[float | None, float | None]:
-    """The ends of the interval of the ratio whose logarithm was estimated."""
+def ratio(logs: Sequence[float]) -> Interval | None:
+    """The ratio whose logarithms, one a block, these are: trimmed mean and interval; None without any."""
+    if not logs:
+        return None
+    found = estimate.trimmed(logs, CONFIDENCE)
     if found.half_width is None:
-        return None, None
-    return math.exp(found.estimate - found.half_width), math.exp(found.estimate + found.half_width)
+        return Interval(math.exp(found.estimate), None, None, found.n)
+    low, high = found.estimate - found.half_width, found.estimate + found.half_width
+    return Interval(math.exp(found.estimate), math.exp(low), math.exp(high), found.n)
 
 
 def _less(end: float | None) -> float | None:
