@@ -30,7 +30,7 @@ _PAIRS = {
     "rule": {"two-sided", "at-most", "at-least", "fact"},
     "scale": {"relative", "absolute"},
     "event_rule": {"some", "few", "none"},
-    "exit": {"completed", "oom", "any"},
+    "exit": {"completed", "oom", "slowed", "any"},
 }
 
 

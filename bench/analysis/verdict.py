@@ -12,7 +12,7 @@ from bench.analysis import emulation
 from bench.analysis.basis import Basis, Ruling
 from bench.analysis.proof import acted, completed, killed
 from bench.analysis.stats import interval, mean
-from bench.model import Interval, Judgement, Verdict
+from bench.model import Exit, Interval, Judgement, Verdict
 
 LIKE_UNLIMITED = 0.8
 """A workload that gets this much of what it gets without limits is not limited."""
@@ -197,14 +197,20 @@ def _unwanted_exits(basis: Basis) -> str:
     j = basis.judgement
     if j.exit == "oom" and killed(basis) < len(basis.exits):
         return f"the workload was not OOM-killed in {_of(len(basis.exits) - killed(basis), basis)}"
-    if j.exit == "completed":
-        bad = [(n, e) for trial in basis.exits for n, e in trial if not completed(e)]
+    if j.exit in ("completed", "slowed"):
+        wanted = _slowed if j.exit == "slowed" else completed
+        bad = [(n, e) for trial in basis.exits for n, e in trial if not wanted(e)]
         if bad:
             name, exit_ = bad[0]
             how = f"exited with status {exit_.code}" if exit_.reason == "exited" else f"ended: {exit_.reason}"
-            trials = sum(any(not completed(e) for _, e in trial) for trial in basis.exits)
+            trials = sum(any(not wanted(e) for _, e in trial) for trial in basis.exits)
             return f"tenant {name} {how} in {_of(trials, basis)}"
     return ""
+
+
+def _slowed(exit_: Exit) -> bool:
+    """Whether it came to its end or was still at it when its time was over: anything but killed."""
+    return completed(exit_) or exit_.reason == "deadline"
 
 
 def _counted(basis: Basis) -> tuple[Verdict, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 REOPEN = 0.02
 """Seconds between looks at a port whose other end is closed."""
+BUSY = 10.0
+"""Seconds that others may keep the port open."""
 REAP = 0.5
 """Seconds between looks for orphans, as PID 1."""
 
@@ -209,7 +212,7 @@ def serve_port(path: str) -> None:
     """Serve whoever connects to the other end of this port, one after the other, for ever."""
     agent = Agent()
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        fd = _opened(path)
         try:
             if os.isatty(fd):
                 _make_raw(fd)
@@ -217,6 +220,18 @@ def serve_port(path: str) -> None:
             agent.serve((fd, fd))
         finally:
             os.close(fd)
+        time.sleep(REOPEN)
+
+
+def _opened(path: str) -> int:
+    """The port, which one process at a time may hold: a child just forked may not have let go of it yet."""
+    end = time.monotonic() + BUSY
+    while True:
+        try:
+            return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > end:
+                raise
         time.sleep(REOPEN)
 
 

@@ -53,16 +53,17 @@ class _Source:
 
 
 def watch(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Read `collectors` every `interval` seconds until descriptor 0 ends; a byte on it asks for one more.
+    """Read until descriptor 0 ends; a byte on it asks for one more reading of everything.
 
-    `interval` is the base of the schedule: a collector with a longer one of its own keeps that.
+    `collectors` says every how many seconds each is read; one with a longer interval of its own keeps that.
     """
-    interval = float(asked["interval"])
-    if interval <= 0:
-        raise UsageError(f"an interval of {interval} s", fix="give a positive number of seconds")
-    sources, unread = _open(asked["collectors"], _watched(asked), interval)
+    intervals = {name: float(seconds) for name, seconds in asked["collectors"].items()}
+    base = min(intervals.values(), default=1.0)
+    if base <= 0:
+        raise UsageError(f"an interval of {base} s", fix="give a positive number of seconds")
+    sources, unread = _open(intervals, _watched(asked), base)
     child.urgent_if_allowed()
-    ticks = _Schedule(sources, interval)
+    ticks = _Schedule(sources, base)
     ticks.run()
     os.write(1, TICK.pack(END))
     rows = [
@@ -83,10 +84,12 @@ def _watched(asked: Mapping[str, Any]) -> Watched:
     return Watched(calls.group(path) if path else None, asked.get("device"), pid)
 
 
-def _open(names: Sequence[str], watched: Watched, interval: float) -> tuple[list[_Source], dict[str, str]]:
+def _open(
+    intervals: Mapping[str, float], watched: Watched, base: float
+) -> tuple[list[_Source], dict[str, str]]:
     """Readers of those that have something to read, and why the others have not."""
     sources, unread = [], {}
-    for name in names:
+    for name, interval in intervals.items():
         if name not in collectors.names():
             raise UsageError(f"unknown collector '{name}'", fix=f"there are: {', '.join(collectors.names())}")
         collector: Collector = collectors.load(name)
@@ -100,7 +103,7 @@ def _open(names: Sequence[str], watched: Watched, interval: float) -> tuple[list
         if reader is None:
             unread[name] = missing[0].cause if missing else "it has nothing to read there"
             continue
-        sources.append(_Source(name, reader, max(1, round(collector.interval / interval))))
+        sources.append(_Source(name, reader, max(1, round(max(collector.interval, interval) / base))))
     return sources, unread
 
 

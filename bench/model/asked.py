@@ -58,7 +58,7 @@ class Judgement:
     event_rule: Literal["some", "few", "none"] = "some"
     event_per: str | None = None
     event_bound: float = 0.0
-    exit: Literal["completed", "oom", "any"] = "completed"
+    exit: Literal["completed", "oom", "slowed", "any"] = "completed"
     evidence: tuple[str, ...] = ()
     options: Mapping[str, Scalar] = field(default_factory=dict)
 

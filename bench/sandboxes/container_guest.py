@@ -72,8 +72,7 @@ class InGuest:
         self._path = path
         self._kills = self._slice_kills() or 0
         self.machine.sharing[self._slice] = self.machine.sharing.get(self._slice, 0) + 1
-        for names, interval in ((machine.FAST, machine.FAST_INTERVAL), (machine.SLOW, machine.SLOW_INTERVAL)):
-            self._watches.append(channel.watch(names, interval, cgroup=path, device=self.device))
+        self._watches.append(channel.watch(machine.WATCHED, cgroup=path, device=self.device))
         return path
 
     @property

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from bench.host.vm.process import GuestProcess
     from bench.host.vm.watching import GuestSample, Watch
 
-FAST, SLOW = ("cgroup",), ("cgroup_memory", "cgroup_psi", "psi", "host")
-"""Collectors that the agent reads inside, by how often; reading costs the guest CPU time of its own."""
-FAST_INTERVAL, SLOW_INTERVAL = 0.1, 0.5
+WATCHED = {"cgroup": 0.1, "cgroup_memory": 0.5, "cgroup_psi": 0.5, "psi": 0.5, "host": 0.5}
+"""Collectors that the agent reads inside, and every how many seconds: reading costs the guest CPU time."""
 READINGS = 20.0
 """Seconds the agent has to hand over what it read."""
 POLITE = 1.0
@@ -124,10 +123,8 @@ class MachineSandbox:
     def start(self, argv: Sequence[str], env: Mapping[str, str]) -> GuestProcess:
         """Start `argv` in a fresh cgroup of the guest, and have the agent watch it."""
         self._process = self.channel.exec(argv, env, "/", self.name)
-        if self.at_once:
-            return self._process
-        for names, interval in ((FAST, FAST_INTERVAL), (SLOW, SLOW_INTERVAL)):
-            self._watches.append(self.channel.watch(names, interval, exec=self._process))
+        if not self.at_once:
+            self._watches.append(self.channel.watch(WATCHED, exec=self._process))
         return self._process
 
     def effective(self) -> dict[str, Reading]:

@@ -171,7 +171,7 @@ def test_a_kill_for_want_of_memory_is_told_from_any_other(guest):
 
 def test_collectors_read_the_cgroup_of_a_program_while_it_runs(guest):
     process = guest.exec(["timeout", "15", "sh", "-c", "while :; do :; done"], name="busy")
-    watch = guest.watch(["cgroup", "cgroup_psi", "host", "psi", "process"], 0.1, exec=process)
+    watch = guest.watch(dict.fromkeys(["cgroup", "cgroup_psi", "host", "psi", "process"], 0.1), exec=process)
     watch.started(60)
     before = time.monotonic()
     until(lambda: watch.ticks >= 5)

@@ -57,7 +57,7 @@ def test_a_warm_agent_answers_as_a_cold_one_does(guest):
 
 def test_readings_bear_the_times_of_this_clock(guest):
     before = time.monotonic()
-    watch = guest.watch(["host", "psi", "self"], 0.1)
+    watch = guest.watch(dict.fromkeys(["host", "psi", "self"], 0.1))
     watch.started(20)
     until(lambda: watch.ticks >= 4)
     samples = watch.stop(20)
@@ -72,7 +72,7 @@ def test_readings_bear_the_times_of_this_clock(guest):
 def test_a_watch_follows_a_program_and_reads_once_more_at_its_end(guest):
     process = guest.exec(["sleep", "0.7"])
     process.started(20)
-    watch = guest.watch(["process", "self"], 0.1, exec=process)
+    watch = guest.watch(dict.fromkeys(["process", "self"], 0.1), exec=process)
     watch.started(20)
     until(process.poll)
     ticks = watch.ticks
@@ -84,9 +84,9 @@ def test_a_watch_follows_a_program_and_reads_once_more_at_its_end(guest):
 
 
 def test_collectors_that_do_not_exist_or_have_nothing_to_read_are_named(guest):
-    watch = guest.watch(["cgroup_psi", "self"], 0.1)
+    watch = guest.watch(dict.fromkeys(["cgroup_psi", "self"], 0.1))
     watch.started(20)
     watch.stop(20)
     assert list(watch.facts["unread"]) == ["cgroup_psi"]
     with pytest.raises(SandboxError, match="unknown collector"):
-        guest.watch(["nonsense"], 0.1).started(20)
+        guest.watch({"nonsense": 0.1}).started(20)

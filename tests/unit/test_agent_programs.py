@@ -157,7 +157,7 @@ def test_the_end_of_the_agent_fails_everything_that_waits(agent, tmp_path):
             failures.append(error)
 
     os.mkfifo(tmp_path / "fifo")
-    watch = guest.watch(["psi"], 0.1)
+    watch = guest.watch({"psi": 0.1})
     waiting = [
         threading.Thread(target=wait, args=(lambda: guest.read(str(tmp_path / "fifo")),)),
         threading.Thread(target=wait, args=(lambda: guest.get("/usr", tmp_path / "got"),)),

@@ -309,6 +309,12 @@ def test_a_control_that_dies_is_not_testable() -> None:
     assert ruling.verdict == "not testable"
 
 
+@pytest.mark.parametrize(("end", "verdict"), [(Exit("deadline"), "pass"), (DONE, "pass"), (OOM, "fail")])
+def test_a_throttle_may_slow_to_the_deadline_but_not_kill(end: Exit, verdict: str) -> None:
+    throttle = replace(CEILING, exit="slowed")
+    assert judge(basis(throttle, 0.5, 0.5, 0.5, exits=exits(DONE, end, DONE))).verdict == verdict
+
+
 def test_a_bad_exit_status_is_no_pass() -> None:
     assert judge(basis(CEILING, 0.5, 0.5, 0.5, exits=exits(DONE, Exit("exited", 1), DONE))).verdict == "fail"
 
@@ -364,7 +370,7 @@ judgements = st.builds(
     headroom=st.sampled_from([None, 1.2, 2.0]),
     event=st.sampled_from([None, "e"]),
     event_rule=st.sampled_from(["some", "few", "none"]),
-    exit=st.sampled_from(["completed", "oom", "any"]),
+    exit=st.sampled_from(["completed", "oom", "slowed", "any"]),
     options=st.sampled_from([{}, {"binds": False}]),
 )
 counts = st.lists(st.one_of(st.none(), st.integers(0, 100).map(float)), max_size=6).map(tuple)

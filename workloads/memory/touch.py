@@ -3,7 +3,7 @@
 # title   = "touching memory step by step"
 # area    = "memory"
 # needs   = ["python3"]
-# args    = { kind = "anon", size = "536870912", step = "1048576", hold = 0.0, seconds = 30.0 }
+# args    = { kind = "anon", size = "536870912", step = "1048576", hold = 0.0, seconds = 0.0 }
 # [metrics]
 # "memory.touched" = { unit = "bytes", better = "higher" }
 # "memory.rss_anon" = { unit = "bytes" }
@@ -17,7 +17,7 @@
 
 `kind` is anon (private pages), shmem (a memfd) or tmpfs (an unlinked file in /dev/shm). The last
 `memory.touched` before a kill is the point reached. Where the kernel refuses instead of killing,
-`memory.errno` is its error number. It stops after `seconds`, for limits that throttle.
+`memory.errno` is its error number. It stops after `seconds`, for limits that throttle; 0 is never.
 
 `memory.stalled` is the time spent in steps that took longer than 20 ms.
 """
@@ -89,9 +89,7 @@ def mapped_writer(kind, size):
     area = reserve(kind, size)
 
     def write(offset, end):
-        for at in range(offset, end, BLOCK):
-            part = min(BLOCK, end - at)
-            area[at : at + part] = PATTERN[:part]
+        area[offset:end] = PATTERN[: end - offset]
 
     return write
 
@@ -123,7 +121,10 @@ def rss_reader():
 
 
 def touch(write, size, step, deadline):
-    """Write until `size` or the deadline; (bytes touched, longest step, stalled, errno)."""
+    """Write until `size` or the deadline; (bytes touched, longest step, stalled, errno).
+
+    A throttled step can take minutes, so the deadline counts within a step as well.
+    """
     clock, rss = time.monotonic_ns, rss_reader()
     touched = longest = stalled = errno = 0
     known = rss() is not None
@@ -132,7 +133,12 @@ def touch(write, size, step, deadline):
     before = clock()
     while touched < size and before < deadline:
         try:
-            write(touched, touched + step)
+            end = touched + step
+            for at in range(touched, end, BLOCK):
+                if clock() > deadline:
+                    end = at
+                    break
+                write(at, min(at + BLOCK, end))
         except (OSError, MemoryError) as error:
             errno = getattr(error, "errno", None) or 12
             break
@@ -141,7 +147,7 @@ def touch(write, size, step, deadline):
         longest = max(longest, took)
         if took > SLOW:
             stalled += took
-        touched += step
+        touched = end
         emit(b"memory.touched", touched, b"bytes")
         if known:
             emit(b"memory.rss_anon", rss(), b"bytes")
@@ -158,7 +164,7 @@ def await_gate():
 
 
 def main():
-    args = arguments({"kind": "anon", "size": "536870912", "step": "1048576", "hold": 0.0, "seconds": 30.0})
+    args = arguments({"kind": "anon", "size": "536870912", "step": "1048576", "hold": 0.0, "seconds": 0.0})
     step = size_of(args["step"])
     size = -(-size_of(args["size"]) // step) * step
     volunteer()
@@ -166,7 +172,8 @@ def main():
     await_gate()
     os.write(1, b'{"event": "start"}\n')
     began = time.monotonic_ns()
-    touched, longest, stalled, errno = touch(write, size, step, began + int(args["seconds"] * 1e9))
+    deadline = began + int(args["seconds"] * 1e9) if args["seconds"] else float("inf")
+    touched, longest, stalled, errno = touch(write, size, step, deadline)
     wall = time.monotonic_ns() - began
     if args["hold"]:
         time.sleep(args["hold"])

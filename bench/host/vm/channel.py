@@ -115,18 +115,17 @@ class Channel:
 
     def watch(
         self,
-        collectors: Sequence[str],
-        interval: float = 0.1,
+        collectors: Mapping[str, float],
         *,
         exec: GuestProcess | None = None,
         cgroup: str | None = None,
         pid: int | None = None,
         device: str | None = None,
     ) -> Watch:
-        """Read collectors inside the guest on a schedule, of a started program, a cgroup or a process."""
+        """Read collectors in the guest, each every so many seconds, of a program, a cgroup or a process."""
         asked = {
-            "op": "watch", "collectors": list(collectors), "interval": interval, "cgroup": cgroup, "pid": pid,
-            "device": device, "exec": exec.lane.channel if exec else None,
+            "op": "watch", "collectors": dict(collectors), "cgroup": cgroup, "pid": pid, "device": device,
+            "exec": exec.lane.channel if exec else None,
         }  # fmt: skip
         return self.open(asked, lambda lane: Watch(self, lane))
 
