@@ -73,8 +73,10 @@ def daemon():
         yield own
     finally:
         own.stop()
-        subprocess.run(["umount", "--recursive", "--quiet", str(root)], timeout=30)
-        shutil.rmtree(root, ignore_errors=True)
+        # Each start of it mounted its data directory onto itself, and the killed one left that.
+        while os.path.ismount(root / "data"):
+            subprocess.run(["umount", str(root / "data")], check=True, timeout=30)
+        shutil.rmtree(root)
 
 
 def count(runs: Path, runtime: str) -> int:
