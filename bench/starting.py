@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from bench import calibration
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.engine import Interrupted
@@ -51,7 +52,8 @@ class FailedStartError(BenchError):
 class Starter:
     """Carries out starts one after the other; the counterpart of `engine.Engine` for a suite of starts.
 
-    `collectors` are read once before and once after every start, those of the host alone.
+    `collectors` are read once before and once after every start, those of the host alone; before them the
+    calibration loop is timed, as a sample `spin.loop` in seconds.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Starter:
         wall = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         with contextlib.closing(Sampler(self._clock(), self._clock)) as sampler:
             sampler.add(self._collectors, {})
+            speed = Sample(0.0, "", "spin", "spin.loop", calibration.spin())
             sampler.begin()
             command = _command(case.tenants[0])
             origin = self._clock()
@@ -83,7 +86,7 @@ class Starter:
             image=arena.image.digest if arena.image else "host", wall_time=wall, duration=ended - origin,
             workload_seconds=ended - origin, tenants=(tenant,), params=dict(case.params),
         )  # fmt: skip
-        return record, list(sampler.samples())
+        return record, [speed, *sampler.samples()]
 
     def _tenant(
         self, case: Case, arena: Arena, command: Sequence[str], origin: float
