@@ -95,9 +95,11 @@ class Bundle:
                     ["create", "--bundle", str(self.directory), "--pid-file", str(file)], output, errors
                 )
             self.pid = int(file.read_text())
-        except BaseException:
+        except BaseException as error:
             os.close(out)
             os.close(err)
+            if isinstance(error, SandboxError) and _limited(config) and _blames_a_limit(error.message):
+                raise LimitNotSetError(error.message, fix="ask for values this kernel can hold") from error
             raise
         finally:
             os.close(output)
@@ -131,11 +133,9 @@ class Bundle:
             ) from error
         if done.returncode != 0:
             said = last_error(log.read_text() if log.exists() else "") or f"exit status {done.returncode}"
-            refusal = f"{self.command} {words[0]} failed: {said}"
-            if words[0] == "create" and any(word in said.lower() for word in _SURE):
-                raise LimitNotSetError(refusal, fix="ask for values this kernel can hold")
             raise SandboxError(
-                refusal, fix="check that the image holds this program and that it may be executed"
+                f"{self.command} {words[0]} failed: {said}",
+                fix="check that the image holds this program and that it may be executed",
             )
 
 
@@ -165,6 +165,15 @@ def undo(name: str) -> None:
     tool([command, "delete", "--force", own], f"the container {own} cannot be deleted",
          fix=f"{command} delete --force {own}")  # fmt: skip
     engines.sweep_parents(path.rpartition("/")[0])
+
+
+def _limited(config: Mapping[str, Any]) -> bool:
+    """Whether it asks for more than to keep devices away."""
+    return set(config["linux"]["resources"]) != {"devices"}
+
+
+def _blames_a_limit(said: str) -> bool:
+    return any(word in said.lower() for word in _SURE)
 
 
 def last_error(log: str) -> str:
