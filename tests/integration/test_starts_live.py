@@ -23,7 +23,7 @@ def run(runs, runtimes, *options):
 
 
 def test_every_native_runtime_answers_and_the_phases_come_in_their_order(tmp_path, no_trace):
-    runtimes = ["process", "cgroup", "namespace", "docker"]
+    runtimes = ["process", "cgroup", "namespace", "runc", "docker"]
     done = run(tmp_path, ",".join(runtimes), "--blocks", "3")
     assert done.returncode == 0, done.stderr
     found = {(f["runtime"], f["id"].split("/")[0]): f for f in json.loads(done.stdout)}
@@ -31,7 +31,7 @@ def test_every_native_runtime_answers_and_the_phases_come_in_their_order(tmp_pat
         assert found[runtime, "start.ready"]["measured"]["n"] == 3, found[runtime, "start.ready"]["reason"]
     loaded = bench.load(next(tmp_path.iterdir()))
     assert set(loaded.trials["status"]) == {"ok"}
-    assert len(loaded.records) == 4 * (3 + loaded.plan.suite.warmup)
+    assert len(loaded.records) == len(runtimes) * (3 + loaded.plan.suite.warmup)
     for record in loaded.records:
         at = {o.metric: o.value for o in record.tenants[0].observations}
         steps = [at[f"start.{phase}"] for phase in starting.PHASES]
