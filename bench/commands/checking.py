@@ -106,7 +106,11 @@ def instruments(
         try:
             gauged.append(instrument.gauge(metric, recorded, policy, count=count, seed=seed))
         except ValueError as error:
-            raise NothingToRunError(f"{metric}: {error}", fix="bench check --aa --seconds 600") from error
+            left = sum(map(bool, table.excluded))
+            raise NothingToRunError(
+                f"{metric}: {error}; {left} more were left out because the host was disturbed",
+                fix="bench check --aa --seconds 600",
+            ) from error
     return gauged
 
 

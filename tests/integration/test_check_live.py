@@ -35,6 +35,10 @@ def test_the_machine_says_what_its_gate_is_worth(tmp_path, no_trace):
         [*COMMAND, "--aa", "200", "--seconds", "30", "--runs", tmp_path, "--json"],
         capture_output=True, text=True, timeout=400,
     )  # fmt: skip
+    if done.returncode == 3:
+        # A disturbed host leaves too few blocks for a statement; then it must say so, and make none.
+        assert "were left out because the host was disturbed" in done.stderr and not done.stdout
+        return
     assert done.returncode == 0, done.stderr
     (gauged,) = json.loads(done.stdout)
     assert gauged["metric"] == "start.ready" and gauged["recorded"] >= 100
