@@ -218,7 +218,7 @@ class Starter:
 
 
 def _entered(case: Case) -> list[str]:
-    """The shell that the payload is entered through, as by the script of an image; [] where none is asked for."""
+    """The shell that the payload is entered through, like an image's script; [] where none is asked for."""
     entry = case.params.get(ENTRY)
     return ["/bin/sh", "-c", ENTERED[str(entry)], "sh"] if entry else []
 
