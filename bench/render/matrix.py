@@ -21,6 +21,7 @@ TITLES = {
     "network": "Network",
     "visible": "What a tenant believes it has",
     "start": "Start and end of a sandbox",
+    "stop": "Stopping by SIGTERM",
 }
 ABSENT = Mark("–", "no result", "unoffered", 7, "Nothing was run for this cell.")
 

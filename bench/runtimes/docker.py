@@ -30,6 +30,7 @@ class Runtime:
     title: ClassVar[str] = "Docker container"
     baseline: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = container_config.CONTROLS
+    stops: ClassVar[bool] = True
     needs_image: ClassVar[bool] = True
     engine: ClassVar[engines.Kind] = "docker"
 

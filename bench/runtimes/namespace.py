@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.host import cgroups
-from bench.model import Missing, Scalar, Tenant
+from bench.model import ENTRY, Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
 
@@ -40,6 +40,7 @@ class Runtime:
     name: ClassVar[str] = "namespace"
     title: ClassVar[str] = "namespaces (bubblewrap)"
     baseline: ClassVar[bool] = False
+    stops: ClassVar[bool] = True
     needs_image: ClassVar[bool] = True
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS | {"net.egress"}
 
@@ -165,6 +166,8 @@ def command(
         argv += ["--ro-bind-try", f"/sys/{name}", f"/sys/{name}"]
     argv += _own_cgroup(group)
     argv += ["--ro-bind", str(arena.workloads), "/workloads", "--bind", str(scratch), "/scratch"]
+    # Where stopping is measured the payload is PID 1 itself, as in a container, and not below a reaper.
+    argv += ["--as-pid-1"] if ENTRY in arena.params else []
     return [*argv, "--chdir", "/", "--"]
 
 

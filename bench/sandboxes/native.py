@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -108,6 +111,19 @@ class NativeSandbox:
     def samples(self, origin: float) -> Sequence[Sample]:
         """Nothing: the host's collectors see it all."""
         return ()
+
+    def stop(self, grace: float) -> int:
+        """SIGTERM to the first process: PID 1 inside where there is a wrapper, else the child itself."""
+        assert self.process
+        first = self.facts().get("bwrap.init") if self.wrapped else self.process.pid
+        if not first:
+            raise SandboxError("bubblewrap has not told the PID of the first process inside")
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(int(first), signal.SIGTERM)
+        if not select.select([self.process.pidfd], [], [], grace)[0]:
+            self.kill()
+            return 0
+        return len(set(self.pids()) - {self.process.pid, int(first)})
 
     def kill(self) -> None:
         """Kill everything inside at once, by cgroup where there is one."""
