@@ -174,3 +174,22 @@ def coverage(
         hits += int(np.count_nonzero(np.abs(ended.estimate) <= ended.half_width))
         used += float(ended.blocks.sum())
     return rate(hits, count, seed, used / count)
+
+
+def reached(recorded: Numbers, policy: Policy, count: int, seed: int) -> Rate:
+    """Share of windows that end because the half-width is reached, not because blocks run out."""
+    rng = np.random.default_rng(seed)
+    hits, used = 0, 0.0
+    for taken in windows(recorded, count, min(policy.maximum, len(recorded)), rng):
+        ended = measured(np.log(taken[..., 0]) - np.log(taken[..., 1]), policy)
+        hits += int(np.count_nonzero(ended.half_width <= policy.half_width))
+        used += float(ended.blocks.sum())
+    return rate(hits, count, seed, used / count)
+
+
+def estimates(recorded: Numbers, policy: Policy, count: int, seed: int) -> Numbers:
+    """The log ratio that each of `count` windows ends with: what as many comparisons put into a history."""
+    rng = np.random.default_rng(seed)
+    chunks = windows(recorded, count, min(policy.maximum, len(recorded)), rng)
+    found = [measured(np.log(taken[..., 0]) - np.log(taken[..., 1]), policy).estimate for taken in chunks]
+    return np.concatenate(found)
