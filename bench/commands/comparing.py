@@ -22,6 +22,8 @@ from bench.store import RunDirectory
 
 JUDGE = 600
 """Seconds the judge has."""
+LOOK = 250
+"""Blocks between two looks where the number of blocks is given."""
 
 
 def compare(
@@ -33,6 +35,7 @@ def compare(
     seed: int | None,
     half_width: float | None,
     seconds: float | None,
+    blocks: int | None,
     as_json: bool,
 ) -> int:
     """Measure, judge, keep `comparison.json` in the run directory, print it; the exit status.
@@ -40,7 +43,7 @@ def compare(
     A candidate that comes out slower is measured once more in a run of its own, and is slower only where
     both agree.
     """
-    wanted = _with_policy(suites.load(suite), half_width, seconds)
+    wanted = _with_policy(suites.load(suite), half_width, seconds, blocks)
     arms = arming.of(reference, candidate)
     host = assembly.host_for([a.runtime for a in arms])
     _refuse_missing(host)
@@ -63,11 +66,15 @@ def compare(
     return 130 if found.stopped == "interrupted" else _status(found)
 
 
-def _with_policy(suite: Suite, half_width: float | None, seconds: float | None) -> Suite:
-    """The suite with the command line's width and time budget in every policy."""
+def _with_policy(suite: Suite, half_width: float | None, seconds: float | None, blocks: int | None) -> Suite:
+    """The suite with the command line's width, time budget and number of blocks in every policy."""
 
     def changed(policy: Policy) -> Policy:
-        return replace(policy, half_width=half_width or policy.half_width, seconds=seconds or policy.seconds)
+        kept = replace(policy, half_width=half_width or policy.half_width, seconds=seconds or policy.seconds)
+        if blocks is None:
+            return kept
+        # No width ends it. Each look reads the whole run again, so there are few of them.
+        return replace(kept, half_width=0.0, minimum=min(LOOK, blocks), batch=LOOK, maximum=blocks)
 
     return replace(suite, gate={metric: changed(policy) for metric, policy in suite.gate.items()})
 

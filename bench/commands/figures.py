@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import frames, recording
 from bench.comparison import cost, figures
 from bench.comparison.blocks import Numbers
-from bench.comparison.replay import estimates
+from bench.comparison.replay import ended
 from bench.errors import UsageError
 from bench.history.replay import Replay, replay_history
 from bench.model import Interval, Policy
@@ -98,7 +98,7 @@ def _history(series: Mapping[str, Numbers], policy: Policy, seed: int, windows: 
 
 def history(starts: Numbers, policy: Policy, seed: int, windows: int) -> Replay:
     """The history's detector on half as many series of commits as there are windows to estimate from."""
-    return replay_history(estimates(starts, policy, windows, seed), seed, max(1, windows // 2))
+    return replay_history(ended(starts, policy, windows, seed).estimate.tolist(), seed, max(1, windows // 2))
 
 
 def _costs(series: Mapping[str, Numbers], policy: Policy, seed: int, windows: int) -> list[str]:

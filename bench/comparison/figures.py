@@ -33,6 +33,7 @@ class Gate:
     """Of one measurement; `confirmed` with the second one."""
     confirmed: Rate
     coverage: Rate
+    """Of the interval where measuring ends; its `blocks` are the mean of one measurement."""
     power: tuple[Found, ...]
 
 
@@ -40,12 +41,15 @@ def gate(recorded: Numbers, policy: Policy, half_width: float, windows: int, see
     """False alarms, coverage and power over that many windows; the power over a quarter of them."""
     rule = replace(policy, half_width=half_width)
     fewer = max(1, windows // 4)
+    ended = replay.ended(recorded, rule, windows, seed)
+    narrow = float((ended.half_width <= half_width).mean())
+    covered = int((abs(ended.estimate) <= ended.half_width).sum())
     return Gate(
         half_width,
-        replay.reached(recorded, rule, fewer, seed).share,
+        narrow,
         replay.false_alarms(recorded, rule, windows, seed),
         replay.false_alarms(recorded, rule, windows, seed, confirmed=True),
-        replay.coverage(recorded, rule.confidence, windows, seed, policy=rule),
+        replay.rate(covered, windows, seed, float(ended.blocks.mean())),
         tuple(
             Found(
                 shift,
