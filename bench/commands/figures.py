@@ -77,8 +77,8 @@ def _recorded(recordings: Mapping[str, Recording]) -> list[str]:
 
 def _method(seed: int) -> list[str]:
     return [
-        f"Seed {seed}. Each window is a run of neighbouring undisturbed blocks, whose labels are dealt anew in "
-        "every block; a slow-down is multiplied onto the candidate. In brackets are the counts and the 95 % "
+        f"Seed {seed}. Each window is a run of neighbouring undisturbed blocks, whose labels are dealt anew "
+        "in every block; a slow-down is multiplied onto the candidate. In brackets: counts and the 95 % "
         "Wilson interval. `reached` is how often the half-width was reached within "
         f"{Policy().maximum} blocks, `blocks` the mean of one measurement, `twice` what a second measurement "
         "confirms. There is no absolute floor here."
@@ -102,8 +102,8 @@ def history(starts: Numbers, policy: Policy, seed: int, windows: int) -> Replay:
 
 
 def _costs(series: Mapping[str, Numbers], policy: Policy, seed: int, windows: int) -> list[str]:
-    found = [f"Starts that each rule needs to find {100 * SHIFT:.0f} % in {100 * TARGET:.0f} % of the windows, "
-             f"{windows} windows each:"]  # fmt: skip
+    asked = f"{100 * SHIFT:.0f} % in {100 * TARGET:.0f} % of the windows"
+    found = [f"Starts that each rule needs to find {asked}, {windows} windows each:"]
     for name, starts in series.items():
         rows = cost.cost(starts, policy, SHIFT, TARGET, windows, seed)
         found += ["", f"{name}:", "", *cost.table(rows).splitlines()]

@@ -16,7 +16,8 @@ STARTS = Path(__file__).parents[1] / "fixtures" / "starts"
 FILES = sorted(STARTS.glob("*.parquet"))
 POLICY = Policy()
 SEED = 1
-each = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+# Without a recording the tests fail at reading one: a bound that nothing was held against does not hold.
+each = pytest.mark.parametrize("file", FILES or [STARTS / "none.parquet"], ids=lambda file: file.stem)
 
 
 @lru_cache(maxsize=8)

@@ -54,7 +54,7 @@ def test_a_foreign_or_cut_file_is_refused_by_name(tmp_path):
     file = tmp_path / "a.parquet"
     recording.write(a_recording(), file)
     file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(RunFormatError, match="a.parquet is not a recording"):
+    with pytest.raises(RunFormatError, match=r"a\.parquet is not a recording"):
         recording.read(file)
     with pytest.raises(UsageError, match="no recording"):
         recording.folder(tmp_path / "empty")
