@@ -70,7 +70,7 @@ def _recorded(recordings: Mapping[str, Recording]) -> list[str]:
         kept, whole = one.blocks
         about = one.about
         facts = {**about.identity, **about.state}
-        cells = [name, about.label, about.metric, str(whole), str(kept), str(facts.get("kernel.release", ""))]
+        cells = [name, about.label, about.metric, str(whole), str(kept), str(facts.get("kernel", ""))]
         found.append("| " + " | ".join([*cells, about.created[:10], about.version]) + " |")
     return found
 
