@@ -23,6 +23,7 @@ RUNS = Path("runs")
     "--half-width", type=click.FloatRange(0.0005, 0.5), help="Measure until this narrow, e.g. 0.01."
 )
 @click.option("--seconds", type=click.FloatRange(1), help="Stop at the latest after this many seconds.")
+@click.option("--blocks", type=click.IntRange(1), help="Measure this many blocks, however narrow it gets.")
 @click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(reference: str, candidate: str, as_json: bool, **options: Any) -> None:

@@ -23,6 +23,8 @@ from bench.store import RunDirectory
 
 JUDGE = 600
 """Seconds the judge has."""
+LOOK = 250
+"""Blocks between two looks where the number of blocks is given."""
 
 
 def compare(reference: str, candidate: str, *, as_json: bool, **options: Any) -> int:
@@ -43,6 +45,7 @@ def measured(
     seed: int | None,
     half_width: float | None,
     seconds: float | None,
+    blocks: int | None = None,
     quiet: bool = False,
 ) -> tuple[RunDirectory, Comparison]:
     """The run directory of a new comparison and what it found; `seconds` are those of one measurement.
@@ -50,7 +53,7 @@ def measured(
     A candidate that comes out slower is measured once more in a run of its own, and is slower only where
     both agree.
     """
-    wanted = _with_policy(suites.load(suite), half_width, seconds)
+    wanted = _with_policy(suites.load(suite), half_width, seconds, blocks)
     chosen = seed if seed is not None else int(time.time())
     directory, found = once(wanted, reference, candidate, runs=runs, seed=chosen, quiet=quiet)
     if any(j.outcome == "slower" for j in found.judged):
@@ -81,11 +84,15 @@ def told(directory: RunDirectory, found: Comparison, *, as_json: bool) -> int:
     return 130 if found.stopped == "interrupted" else _status(found)
 
 
-def _with_policy(suite: Suite, half_width: float | None, seconds: float | None) -> Suite:
-    """The suite with the command line's width and time budget in every policy."""
+def _with_policy(suite: Suite, half_width: float | None, seconds: float | None, blocks: int | None) -> Suite:
+    """The suite with the command line's width, time budget and number of blocks in every policy."""
 
     def changed(policy: Policy) -> Policy:
-        return replace(policy, half_width=half_width or policy.half_width, seconds=seconds or policy.seconds)
+        kept = replace(policy, half_width=half_width or policy.half_width, seconds=seconds or policy.seconds)
+        if blocks is None:
+            return kept
+        # No width ends it. Each look reads the whole run again, so there are few of them.
+        return replace(kept, half_width=0.0, minimum=min(LOOK, blocks), batch=LOOK, maximum=blocks)
 
     return replace(suite, gate={metric: changed(policy) for metric, policy in suite.gate.items()})
 
