@@ -102,7 +102,9 @@ class Session:
             stack.enter_context(self.runtimes[name].lasting(ground))
         stack.enter_context(prompt_scheduling(self._note))
         self._launcher: Path | None = None
-        self._engine: Engine | Starter | Maker = Engine(self.runtimes, self.collectors, lambda: self.interrupted)
+        self._engine: Engine | Starter | Maker = Engine(
+            self.runtimes, self.collectors, lambda: self.interrupted
+        )
         if plan.suite.kind == "starts":
             if self.image is None:
                 raise BenchError("starts are measured with the sandbox image", fix="bench image build")
