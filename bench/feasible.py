@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import limits as units
+from bench import primitives
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.host import cgroups
@@ -54,6 +55,9 @@ class Host:
             return Skipped(case, "not offered", f"{plugin.title}: {cause}")
         for need in self.missing(runtime):
             return _not_testable(case, need)
+        if not case.tenants:
+            lacking = primitives.find(str(case.params["primitive"])).requires()
+            return _not_testable(case, lacking) if lacking else None
         if self.image is None and plugin.needs_image:
             return _not_testable(case, Missing("image", "there is no sandbox image yet", _IMAGE_FIX))
         for found in (plugin.lacks(limit) for limit in wanted):

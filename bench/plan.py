@@ -76,7 +76,7 @@ def _label(
         smallest = min(float(v) for v in values)
         text = ":".join(f"{float(v) / smallest:g}" for v in values)
     else:
-        first = next(iter(limits.values()))
+        first: Mapping[str, Scalar] = next(iter(limits.values()), {})
         text = " + ".join(
             (f"{name} " if i else "") + units.show(name, value)
             for i, (name, value) in enumerate(first.items())
@@ -138,7 +138,10 @@ def stretched(case: Case) -> Case:
 
 
 def _seconds(tenants: Iterable[Tenant]) -> float:
-    """How long the workloads are expected to take: the longest `seconds` or `hold`, else a guess of 0.5 s."""
+    """How long the workloads are expected to take: the longest `seconds` or `hold`, else a guess of 0.5 s;
+    without any tenant there is a primitive only, which takes a moment."""
+    if not (tenants := list(tenants)):
+        return 0.05
     stated = [float(t.args.get("seconds", t.args.get("hold", 0.5))) for t in tenants]
     return max(stated, default=0.5)
 

@@ -22,6 +22,7 @@ from bench.host import blockdev, cgroups, mounts
 from bench.host.cgroups import Cgroups
 from bench.image import Image
 from bench.ledger import Ledger, state_dir
+from bench.making import Maker
 from bench.model import Case, Plan, PlannedTrial, Sample, TrialRecord
 from bench.runtimes import Arena, Ground, Runtime
 from bench.starting import Starter
@@ -87,7 +88,9 @@ class Session:
                 blockdev.disk(self._scratch / "disk", DISK_SIZE, self.ledger, scheduler="none")
             )
         self._root: Path | None = None
-        if self.image is not None and os.geteuid() == 0:
+        # Primitives are of the host as it is: a new mount namespace would copy the mounts of a root view.
+        viewed = plan.suite.kind != "primitives"
+        if self.image is not None and os.geteuid() == 0 and viewed:
             self._root = stack.enter_context(
                 mounts.root_view(self.image, workloads.root(), self._scratch, self.ledger)
             )
@@ -99,12 +102,16 @@ class Session:
             stack.enter_context(self.runtimes[name].lasting(ground))
         stack.enter_context(prompt_scheduling(self._note))
         self._launcher: Path | None = None
-        self._engine: Engine | Starter = Engine(self.runtimes, self.collectors, lambda: self.interrupted)
+        self._engine: Engine | Starter | Maker = Engine(
+            self.runtimes, self.collectors, lambda: self.interrupted
+        )
         if plan.suite.kind == "starts":
             if self.image is None:
                 raise BenchError("starts are measured with the sandbox image", fix="bench image build")
             self._launcher = compiled.launcher(self.image.root)
             self._engine = Starter(self.runtimes, self.collectors, lambda: self.interrupted)
+        if plan.suite.kind == "primitives":
+            self._engine = Maker()
 
     def ledger_path(self, stack: ExitStack, path: Path) -> None:
         """A directory of this run that is removed with it."""

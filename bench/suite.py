@@ -25,7 +25,7 @@ _EXPERIMENT_KEYS = {
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
 _QUICK_KEYS = {"skip", "limits", "args", "params"}
 _NEEDS = {"disk", "swap", "peer"}
-_KINDS = ("limits", "starts")
+_KINDS = ("limits", "starts", "primitives")
 _PAIRS = {
     "rule": {"two-sided", "at-most", "at-least", "fact"},
     "scale": {"relative", "absolute"},
@@ -62,16 +62,16 @@ def parse(text: str, name: str, source: str) -> Suite:
         raise SuiteError(f"{source}: {error}") from error
     reader = _Reader(text, source)
     reader.keys(document, _SUITE_KEYS, "suite")
-    experiments = tuple(reader.experiment(raw) for raw in document.get("experiment", []))
+    kind = document.get("kind", "limits")
+    if kind not in _KINDS:
+        raise reader.fail(f"unknown kind '{kind}'{nearest(str(kind), _KINDS)}", "kind",
+                          f"one of: {', '.join(_KINDS)}")  # fmt: skip
+    experiments = tuple(reader.experiment(raw, kind) for raw in document.get("experiment", []))
     if not experiments:
         raise SuiteError(f"{source}: a suite needs at least one [[experiment]]")
     repeated = {e.name for e in experiments if [x.name for x in experiments].count(e.name) > 1}
     if repeated:
         raise SuiteError(f"{source}: experiment '{repeated.pop()}' is there twice")
-    kind = document.get("kind", "limits")
-    if kind not in _KINDS:
-        raise reader.fail(f"unknown kind '{kind}'{nearest(str(kind), _KINDS)}", "kind",
-                          f"one of: {', '.join(_KINDS)}")  # fmt: skip
     suite = Suite(
         name=name,
         kind=kind,
@@ -134,7 +134,7 @@ class _Reader:
             raise self.fail(f"'{key}' must be a number of seconds", key)
         return float(value)
 
-    def experiment(self, raw: Mapping[str, Any]) -> Experiment:
+    def experiment(self, raw: Mapping[str, Any], kind: str) -> Experiment:
         self._where = ""
         self._where = self.text_of(raw, "name")
         self.keys(raw, _EXPERIMENT_KEYS, "experiment")
@@ -143,7 +143,10 @@ class _Reader:
             raise self.fail(
                 f"unknown need '{unknown.pop()}'", "needs", f"the needs are: {', '.join(sorted(_NEEDS))}"
             )
-        if "tenant" in raw:
+        tenants: tuple[TenantSpec, ...] = ()
+        if kind == "primitives":
+            self.primitives(raw)
+        elif "tenant" in raw:
             tenants = tuple(self.tenant(t, self.text_of(t, "name")) for t in raw["tenant"])
         else:
             tenants = (self.tenant({k: raw[k] for k in ("workload", "args", "limits") if k in raw}, "a"),)
@@ -172,6 +175,13 @@ class _Reader:
             raise self.fail(f"'{ENTRY}' needs '{GRACE}', in seconds above 0", ENTRY, f"{GRACE} = [10]")
         self._where = ""
         return experiment
+
+    def primitives(self, raw: Mapping[str, Any]) -> None:
+        """Check that an experiment on primitives names them, and no workload."""
+        other = {"tenant", "workload", "args", "limits"} & set(raw)
+        if other or not raw.get("params", {}).get("primitive"):
+            raise self.fail("primitives are named by params.primitive, and have no workload",
+                            other.pop() if other else "params")  # fmt: skip
 
     def tenant(self, raw: Mapping[str, Any], name: str) -> TenantSpec:
         self.keys(raw, _TENANT_KEYS, "tenant")

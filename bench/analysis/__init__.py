@@ -16,6 +16,10 @@ def analyse(run: Run) -> list[Finding]:
         from bench.analysis import starts
 
         return starts.analyse(run)
+    if run.plan.suite.kind == "primitives":
+        from bench.analysis import primitives
+
+        return primitives.analyse(run)
     from bench.analysis import findings
 
     return findings.analyse(run)
@@ -27,6 +31,10 @@ def summary(run: Run, found: Sequence[Finding]) -> str:
         from bench.analysis import starts
 
         return starts.conclusion(found)
+    if run.plan.suite.kind == "primitives":
+        from bench.analysis import primitives
+
+        return primitives.conclusion(found)
     from bench.analysis.conclusion import conclusion
 
     return conclusion(found, {e.name: e.title for e in run.plan.suite.experiments})
@@ -34,7 +42,7 @@ def summary(run: Run, found: Sequence[Finding]) -> str:
 
 def undecided(run: Run, found: Sequence[Finding]) -> set[str]:
     """Ids of the cases that another block may decide."""
-    if run.plan.suite.kind == "starts":
+    if run.plan.suite.kind != "limits":
         return set()
     from bench.analysis.conclusion import inconclusive_cases
 

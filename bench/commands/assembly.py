@@ -39,6 +39,11 @@ def assemble(
     """
     wanted = with_limits(suites.load(suite), limits)
     check_workloads(wanted)
+    if wanted.kind == "primitives":
+        if runtimes:
+            raise UsageError(f"suite '{wanted.name}' is of the host itself and runs in no other runtime",
+                             fix=f"bench run --suite {suite}")  # fmt: skip
+        runtimes = ",".join(wanted.runtimes)
     loaded = load_runtimes(chosen_runtimes(runtimes, wanted.runtimes))
     if only and not any(only in e.name for e in wanted.experiments):
         known = [e.name for e in wanted.experiments]

@@ -141,8 +141,9 @@ class Suite:
     quick_blocks: int = 3
     warmup: int = 0
     """Blocks before the first that counts: carried out and kept, and left out of every finding."""
-    kind: Literal["limits", "starts"] = "limits"
-    """Whether workloads are watched under limits, or starts are timed with nothing prepared ahead."""
+    kind: Literal["limits", "starts", "primitives"] = "limits"
+    """Whether workloads are watched under limits, starts are timed with nothing prepared ahead, or
+    primitives are made and unmade alone: then an experiment has no tenants and a param `primitive`."""
     gate: Mapping[str, Policy] = field(default_factory=dict)
     """By metric, for a suite of starts: what a comparison is judged by."""
 

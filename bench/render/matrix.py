@@ -20,6 +20,7 @@ TITLES = {
     "io": "Block IO",
     "network": "Network",
     "visible": "What a tenant believes it has",
+    "primitives": "Parts of a container's start",
     "start": "Start and end of a sandbox",
     "stop": "Stopping by SIGTERM",
 }

@@ -30,24 +30,31 @@ def distributions(material: Material, findings: Sequence[Finding]) -> Figure | N
     if not chosen:
         return None
     with sheet(460, 90 + 40 * len(chosen)) as (canvas, grid):
-        axes = grid[0][0]
-        for row, f in enumerate(chosen):
-            look = material.looks[f.runtime]
-            values = [v * 1e3 for v in f.values[:: max(1, len(f.values) // MOST_DOTS)]]
-            axes.plot(values, [row + _spread(i) for i in range(len(values))], linestyle="none",
-                      marker=look.marker, markersize=4, alpha=0.55, color=sentinel(look.colour))  # fmt: skip
-            _middle(axes, f, row)
-        axes.set_xscale("log")
-        axes.set_yticks(range(len(chosen)), [material.names[f.runtime] for f in chosen])
-        axes.set_ylim(len(chosen) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
-        axes.set_xlabel("from the request to the first answer, ms")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        names = [material.names[f.runtime] for f in chosen]
+        every_dot(grid[0][0], material, chosen, names, "from the request to the first answer, ms")
         return finish(
             canvas, "fig-starts", "Every start.",
             "A dot is one start in a fresh sandbox; the bar is the median with its 95 % interval.",
         )  # fmt: skip
+
+
+def every_dot(
+    axes: Any, material: Material, chosen: Sequence[Finding], names: Sequence[str], label: str
+) -> None:
+    """A row a finding: its values as dots in ms on a logarithmic axis, with median and interval."""
+    for row, f in enumerate(chosen):
+        look = material.looks[f.runtime]
+        values = [v * 1e3 for v in f.values[:: max(1, len(f.values) // MOST_DOTS)]]
+        axes.plot(values, [row + _spread(i) for i in range(len(values))], linestyle="none",
+                  marker=look.marker, markersize=4, alpha=0.55, color=sentinel(look.colour))  # fmt: skip
+        _middle(axes, f, row)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(chosen)), names)
+    axes.set_ylim(len(chosen) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
 
 
 def phases(material: Material, findings: Sequence[Finding]) -> Figure | None:
