@@ -88,6 +88,9 @@ def _swallowed(runtime: str, stops: Sequence[TrialRecord]) -> Evaluated:
     behind = [r for r in stops if r.params[ENTRY] == "shell"]
     plain = [r for r in stops if r.params[ENTRY] == "exec"]
     trapped = [r for r in behind if _killed(r) and (seconds(r, STOP) or 0.0) >= float(r.params[GRACE])]
+    if all(seconds(r, "term.left") for r in behind):
+        reason = "its shell is not PID 1: it dies of SIGTERM, and the payload outlives it"
+        return Evaluated(Swallowed(runtime), "not applicable", None, reason)
     word: Word = "inconclusive"
     if len(trapped) == len(behind) and not any(map(_killed, plain)):
         word = "reproduced"

@@ -181,7 +181,8 @@ def _stops(records: Sequence[TrialRecord], failed: int) -> str:
     n, killed = len(records), sum(1 for r in records if seconds(r, "term.killed"))
     parts = [f"the median of {n} stops"]
     grace = " and ".join(sorted({f"{r.params[GRACE]:g} s" for r in records}))
-    parts.append(f"{killed} of {n} ended by SIGKILL only, after the grace period of {grace}")
+    needed = f"{killed} of {n} ended by SIGKILL only, after the grace period of {grace}"
+    parts.append(needed if killed else "none needed SIGKILL")
     left = sum(1 for r in records if seconds(r, "term.left"))
     if left:
         parts.append(f"in {left} of {n} the payload outlived the shell, and nobody told it to end")

@@ -31,6 +31,7 @@ class Runtime:
     title: ClassVar[str] = "OCI bundle (runc)"
     baseline: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
+    stops: ClassVar[bool] = True
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS | {"net.egress"}
 
     def __init__(self, variant: str | None = None) -> None:

@@ -186,3 +186,13 @@ def test_a_value_that_a_runtime_refuses_is_not_testable_with_its_cause():
     skipped = host.why_not("small", case)
     assert skipped is not None
     assert (skipped.verdict, skipped.cause) == ("not testable", "a guest of 64 MiB does not boot")
+
+
+def test_stopping_is_not_offered_by_a_machine_and_the_reason_is_told():
+    from bench.runtimes.libvirt import Runtime as Libvirt
+
+    host = Host({"libvirt": Libvirt()}, None, cgroups.detect(), 2, 2**34, root=True)
+    case = Case("c", "e", "libvirt", (Tenant("a", "start/ready", {}, {}),), {"entry": "exec", "grace": 10})
+    skipped = host.why_not("libvirt", case)
+    assert skipped is not None
+    assert skipped.verdict == "not offered" and "SIGTERM" in skipped.cause
