@@ -104,7 +104,7 @@ class Policy:
     """When to stop measuring and what to say; fixed before the first start and kept with the result."""
 
     confidence: float = 0.99
-    half_width: float = 0.015
+    half_width: float = 0.013
     """Half-width of the interval of the log ratio at which measuring ends."""
     margin: float = 0.01
     """Relative slow-down that is tolerated; an absolute `floor` in the metric's unit may raise it."""

@@ -55,7 +55,7 @@ TEXT = suite.SHIPPED.joinpath("startup.toml").read_text()
 
 def test_the_policy_of_a_metric_is_read_from_the_suite():
     policy = suite.parse(TEXT, "s", "s.toml").gate["start.ready"]
-    assert policy == Policy(half_width=0.015, margin=0.01, equivalence=0.05, floor=5e-5)
+    assert policy == Policy(half_width=0.013, margin=0.01, equivalence=0.05, floor=5e-5)
 
 
 @pytest.mark.parametrize(

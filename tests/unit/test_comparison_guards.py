@@ -33,7 +33,7 @@ QUIET = Reading(1.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.01, 1.0, 0)
         ("steal", 0.06, "stolen CPU time above 0.05"),
         ("throttled", 0.001, "throttled seconds above 0"),
         ("foreign", 0.21, "CPU time of others above 0.2"),
-        ("spin", 1.21, "calibration loop above 1.2"),
+        ("spin", 1.51, "calibration loop above 1.5"),
         ("swapped_in", 1, "pages swapped in above 0"),
     ],
 )

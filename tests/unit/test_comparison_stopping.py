@@ -35,7 +35,7 @@ def test_looks_are_at_the_minimum_and_then_every_batch(policy, n):
 
 
 def test_a_narrow_interval_between_two_looks_does_not_stop():
-    policy = Policy(minimum=50, batch=25)
+    policy = Policy(minimum=50, batch=25, half_width=0.015)
     assert stopping.enough(Progress(50, 0.01, 1.0), policy) == "width"
     assert stopping.enough(Progress(51, 0.001, 1.0), policy) is None
     assert stopping.enough(Progress(49, 0.001, 1.0), policy) is None

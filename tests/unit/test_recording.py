@@ -77,7 +77,7 @@ def test_a_run_of_arms_is_kept_and_replayed_by_two_commands(tmp_path):
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     for part in (
         "| q | quiet |",
-        "| q, docker | 1.5 % |",
+        "| q, docker | 1.3 % |",
         "| q, process | 1.0 % |",
         "this gate",
         "benchstat",
@@ -94,7 +94,7 @@ def test_a_document_without_markers_is_left_alone(tmp_path):
 
 def test_what_measurements_end_with_covers_nothing_but_chance():
     starts = a_recording(600, 0.05).series()["namespace"]
-    found = replay.ended(starts, Policy(), 200, 4)
+    found = replay.ended(starts, Policy(half_width=0.015), 200, 4)
     assert (found.half_width <= 0.015).all() and found.blocks.max() < 300
     assert abs(found.estimate.mean()) < 0.002
     assert 0.003 < found.estimate.std() < 0.0075
