@@ -14,7 +14,7 @@ MACHINE_PACKAGES := qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-cli
 	dnsmasq-base busybox-static vagrant vagrant-libvirt openssh-client
 TEST_PACKAGES := chromium chromium-driver poppler-utils runsc crun podman fio iperf3 sysbench
 
-.PHONY: help bench test check unit benchmark setup host-packages machine-packages test-packages services image machines matrix wheel clean
+.PHONY: help bench test check unit benchmark figures setup host-packages machine-packages test-packages services image machines matrix wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ unit: $(VENV)/.ready ## the tests that need neither root nor Docker
 
 benchmark: setup image machines ## what the harness itself costs, as ratios within one run
 	$(SUDO) $(BIN)/pytest tests/benchmarks --benchmark-only -o addopts="" -s
+
+figures: $(VENV)/.ready ## write the figures of docs/method.md again, from the recorded starts
+	$(BIN)/bench figures tests/fixtures/starts --write docs/method.md
 
 # Packages first: the daemons are told of the OCI runtimes that are there when they start.
 setup: host-packages $(VENV)/.ready services

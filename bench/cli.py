@@ -12,6 +12,7 @@ import click
 
 from bench import __version__
 from bench.cli_comparing import COMMANDS, RUNS
+from bench.cli_figures import COMMANDS as FIGURES
 from bench.errors import BenchError
 
 KINDS = ["suites", "runtimes", "workloads", "collectors", "limits", "runs", "matrix"]
@@ -263,5 +264,5 @@ def image_rm(digest: str) -> None:
         raise BenchError(f"there is no sandbox image {digest}", fix="bench image show")
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, *FIGURES):
     main.add_command(command)

@@ -23,6 +23,7 @@ RUNS = Path("runs")
     "--half-width", type=click.FloatRange(0.0005, 0.5), help="Measure until this narrow, e.g. 0.01."
 )
 @click.option("--seconds", type=click.FloatRange(1), help="Stop at the latest after this many seconds.")
+@click.option("--blocks", type=click.IntRange(1), help="Measure this many blocks, however narrow it gets.")
 @click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(reference: str, candidate: str, as_json: bool, **options: Any) -> None:
@@ -37,6 +38,71 @@ def compare(reference: str, candidate: str, as_json: bool, **options: Any) -> No
 
     scope.enter(sys.argv[1:])
     sys.exit(comparing.compare(reference, candidate, as_json=as_json, **options))
+
+
+@click.command(name="check")
+@click.option(
+    "--reference", default="namespace", show_default=True, help="What the candidate is held against."
+)
+@click.option(
+    "--candidate", help="What is judged, e.g. docker:crun.  [default: the reference once more, A/A]"
+)
+@click.option("--suite", default="startup", show_default=True, help="A suite of starts with a [gate].")
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Where runs go."
+)
+@click.option(
+    "--half-width", type=click.FloatRange(0.0005, 0.5), help="Measure until this narrow, e.g. 0.01."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1),
+    default=150,
+    show_default=True,
+    help="Budget of one measurement; a slow-down is measured twice.",
+)
+@click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the result as JUnit XML.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write it as Markdown.")
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path),
+    envvar="GITHUB_STEP_SUMMARY",
+    show_envvar=True,
+    help="Append the Markdown to this file.",
+)
+@click.option("--history", help="Add the result to this history: a folder or a URL.")
+@click.option(
+    "--aa",
+    type=click.IntRange(100, 100_000),
+    is_flag=False,
+    flag_value=2000,
+    metavar="[N]",
+    help="Record the reference against itself and replay N comparisons: this machine's false alarms, noise "
+    "floor and smallest slow-down.  [N: 2000]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check_(reference: str, candidate: str | None, aa: int | None, **options: Any) -> None:
+    """A comparison for CI: `bench compare`, written as JUnit, Markdown and history where these are named.
+
+    Without a candidate the reference is compared with itself: a check of the machine, which must stay silent.
+
+    Exit status: 0 no slow-down was shown, 1 slower, 2 wrong usage, 3 nothing could be said, 130 interrupted.
+    """
+    from bench.commands import checking, scope
+    from bench.errors import UsageError
+
+    named = [name for name in ("junit", "markdown", "history") if options[name]]
+    if aa and (candidate or named):
+        text = ", ".join(f"--{name}" for name in [*(["candidate"] if candidate else []), *named])
+        raise UsageError(f"--aa judges the machine and no candidate; it has no use for {text}",
+                         fix=f"bench check --aa --reference {reference}")  # fmt: skip
+    scope.enter(sys.argv[1:])
+    if aa:
+        for name in ("junit", "markdown", "history"):
+            options.pop(name)
+        sys.exit(checking.gauge(reference, aa, **options))
+    sys.exit(checking.check(reference, candidate, **options))
 
 
 FORMATS = ["bencher", "csv", "github_action_benchmark", "junit", "markdown", "openmetrics", "parquet",
@@ -165,4 +231,4 @@ def _marking(kind: str, words: str) -> click.Command:
 for _kind, _words in _MARKS.items():
     history_.add_command(_marking(_kind, _words))
 
-COMMANDS = (compare, export, judge, history_)
+COMMANDS = (compare, check_, export, judge, history_)

@@ -13,7 +13,7 @@ from bench import workload as workloads
 from bench.collectors import Collector
 from bench.host import cgroups
 from bench.image import Image
-from bench.model import Case, Missing, Scalar, Skipped, Verdict
+from bench.model import ENTRY, Case, Missing, Scalar, Skipped, Verdict
 from bench.runtimes import Runtime
 
 _IMAGE_FIX = "sudo bench image build"
@@ -50,6 +50,9 @@ class Host:
         for limit in wanted:
             if limit not in plugin.controls:
                 return Skipped(case, "not offered", f"{plugin.title} has no control for '{limit}'")
+        if ENTRY in case.params and not plugin.stops:
+            cause = "a machine is powered down: it has no first process to send SIGTERM to"
+            return Skipped(case, "not offered", f"{plugin.title}: {cause}")
         for need in self.missing(runtime):
             return _not_testable(case, need)
         if not case.tenants:

@@ -26,6 +26,7 @@ UNDO: dict[str, str] = {
     "netns": "bench.host.network:undo_netns",
     "link": "bench.host.network:undo_link",
     "container": "bench.host.engines:undo_container",
+    "oci-container": "bench.host.bundle:undo",
     "libvirt-network": "bench.host.vm.nat:undo_network",
     "domain": "bench.host.vm.machines:undo_domain",
     "vagrant": "bench.host.services:undo_process",
@@ -37,7 +38,7 @@ UNDO: dict[str, str] = {
 # The order in which kinds are undone: what runs is ended first (removing a cgroup kills what is inside),
 # what holds others comes last.
 ORDER = (
-    "vagrant", "container", "domain", "process", "cgroup", "link", "netns", "docker-network",
+    "vagrant", "container", "oci-container", "domain", "process", "cgroup", "link", "netns", "docker-network",
     "libvirt-network", "libvirt-pool", "swap", "mount", "loop", "path", "service",
 )  # fmt: skip
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from bench import limits as units
 from bench.model import (
+    ENTRY,
+    GRACE,
     Case,
     Experiment,
     Plan,
@@ -117,7 +119,7 @@ def cases(experiment: Experiment, runtime: str, baseline: bool, quick: bool = Fa
             needs=experiment.needs,
             settle=experiment.settle,
             deadline=experiment.deadline,
-            seconds=_seconds(tenants),
+            seconds=_seconds(tenants) + (float(row.params[GRACE]) if row.params.get(ENTRY) == "shell" else 0),
         )
     return list(result.values())
 
@@ -202,9 +204,12 @@ def extend(plan: Plan, case_ids: Iterable[str]) -> Plan:
 
 def _blocks(plan: Plan, case_ids: Sequence[str], first: int, end: int) -> list[PlannedTrial]:
     index = len(plan.trials)
+    most = {e.name: e.blocks for e in plan.suite.experiments if e.blocks is not None}
+    bound = {c.id: most[c.experiment] for c in plan.cases if c.experiment in most}
+    warmup = plan.suite.warmup
     result: list[PlannedTrial] = []
     for block in range(first, end):
-        order = list(case_ids)
+        order = [c for c in case_ids if c not in bound or warmup <= block < warmup + bound[c]]
         random.Random(f"{plan.seed}/{block}").shuffle(order)  # noqa: S311 - an order, not a secret
         result += [PlannedTrial(index + i, block, case) for i, case in enumerate(order)]
         index += len(order)

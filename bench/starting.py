@@ -10,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from bench import calibration
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.engine import Interrupted
 from bench.errors import BenchError, SuiteError
 from bench.model import (
+    ENTRY,
+    GRACE,
     Case,
     Exit,
     Observation,
@@ -44,6 +48,13 @@ ENDING = 30.0
 """Seconds a killed payload has to be gone."""
 
 
+COUNTS = ("term.killed", "term.left")
+"""Of a stop, beside the seconds `term.ended` and `term.removed` since SIGTERM: whether SIGKILL was needed,
+and how many processes outlived the first."""
+ENTERED = {"exec": 'exec "$@"', "shell": '"$@"; exit $?'}
+"""The shell's script by entry. A shell may execute a last command in its own place, so another follows."""
+
+
 class FailedStartError(BenchError):
     """The payload did not come to its first answer; what was stamped until then is kept."""
 
@@ -51,7 +62,8 @@ class FailedStartError(BenchError):
 class Starter:
     """Carries out starts one after the other; the counterpart of `engine.Engine` for a suite of starts.
 
-    `collectors` are read once before and once after every start, those of the host alone.
+    `collectors` are read once before and once after every start, those of the host alone; before them the
+    calibration loop is timed, as a sample `spin.loop` in seconds.
     """
 
     def __init__(
@@ -71,6 +83,7 @@ class Starter:
         wall = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         with contextlib.closing(Sampler(self._clock(), self._clock)) as sampler:
             sampler.add(self._collectors, {})
+            speed = Sample(0.0, "", "spin", "spin.loop", calibration.spin())
             sampler.begin()
             command = _command(case.tenants[0])
             origin = self._clock()
@@ -83,7 +96,7 @@ class Starter:
             image=arena.image.digest if arena.image else "host", wall_time=wall, duration=ended - origin,
             workload_seconds=ended - origin, tenants=(tenant,), params=dict(case.params),
         )  # fmt: skip
-        return record, list(sampler.samples())
+        return record, [speed, *sampler.samples()]
 
     def _tenant(
         self, case: Case, arena: Arena, command: Sequence[str], origin: float
@@ -94,12 +107,16 @@ class Starter:
         reason = ""
         try:
             record, told = self._carry_out(tenant, case, arena, command, origin, stamps)
-            stamps["stop.removed"] = self._clock() - told
+            stamps["term.removed" if ENTRY in case.params else "stop.removed"] = self._clock() - told
         except (BenchError, OSError) as error:
             reason = str(error)
             failed = Exit("start-failed", detail=reason)
             record = TenantRecord(tenant.name, {}, failed, 0.0, self._clock() - origin)
-        observed = tuple(Observation(at, name, at, "s") for name, at in stamps.items())
+        observed = tuple(
+            Observation(ended, name, float(value), "1" if name in COUNTS else "s")
+            for name, value in stamps.items()
+            for ended in (stamps.get("term.ended", value),)
+        )
         return replace(record, observations=observed), reason
 
     def _carry_out(
@@ -119,7 +136,7 @@ class Starter:
         with ExitStack() as stack:
             sandbox = stack.enter_context(self._runtimes[case.runtime].open(tenant, arena))
             stamp("created")
-            argv = [*command, f"--at={sandbox.scratch}/{SOCKET}"]
+            argv = [*_entered(case), *command, f"--at={sandbox.scratch}/{SOCKET}"]
             process = sandbox.start(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
             stack.callback(process.close)
             stamp("started")
@@ -133,15 +150,31 @@ class Starter:
             stamp("ready")
             effective = dict(sandbox.effective())
             facts = dict(sandbox.facts())
-            told = self._clock()
-            sandbox.kill()
-            ended = self._gone(process)
-            stamps["stop.ended"] = self._clock() - told
+            told, ended = self._end(sandbox, process, case, stamps)
             group = sandbox.cgroup.absolute() if sandbox.cgroup else None
             record = TenantRecord(
                 tenant.name, effective, ended, 0.0, told - origin, (), process.rusage(), group, facts
             )
         return record, told
+
+    def _end(
+        self, sandbox: Sandbox, process: Process, case: Case, stamps: dict[str, float]
+    ) -> tuple[float, Exit]:
+        """When the payload was told to end, and how it ended. Of a stop the start's stamps are dropped."""
+        told = self._clock()
+        if ENTRY not in case.params:
+            sandbox.kill()
+            ended = self._gone(process)
+            stamps["stop.ended"] = self._clock() - told
+            return told, ended
+        left = sandbox.stop(float(case.params[GRACE]))
+        ended = self._gone(process)
+        after = self._clock() - told
+        if ended.reason == "lost":
+            raise FailedStartError(f"the payload could not be stopped: {ended.detail}")
+        stamps.clear()
+        stamps |= {"term.ended": after, "term.killed": ended.signal == signal.SIGKILL, "term.left": left}
+        return told, ended
 
     def _lines(self, process: Process, deadline: float) -> Iterator[bytes]:
         """Lines of the payload as they arrive; FailedStartError where it ends, or is silent for too long."""
@@ -185,6 +218,12 @@ class Starter:
                 return Exit("lost", detail=f"killed, and not gone after {ENDING:g} s")
             time.sleep(0.0005)
         return ended
+
+
+def _entered(case: Case) -> list[str]:
+    """The shell that the payload is entered through, like an image's script; [] where none is asked for."""
+    entry = case.params.get(ENTRY)
+    return ["/bin/sh", "-c", ENTERED[str(entry)], "sh"] if entry else []
 
 
 def _command(tenant: Tenant) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
-from bench.model import Experiment, Judgement, Policy, Scalar, Suite, TenantSpec
+from bench.model import ENTRIES, ENTRY, GRACE, Experiment, Judgement, Policy, Scalar, Suite, TenantSpec
 
 SHIPPED = Path(__file__).parent / "suites"
 
@@ -20,7 +20,7 @@ _COUNTS = ("blocks", "max_blocks", "quick_blocks", "warmup")
 _SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", "gate", *_COUNTS}
 _EXPERIMENT_KEYS = {
     "name", "section", "title", "question", "claim", "workload", "args", "limits", "tenant", "params",
-    "needs", "runtimes", "settle", "deadline", "quick", "verdict",
+    "needs", "runtimes", "settle", "deadline", "quick", "verdict", "blocks",
 }  # fmt: skip
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
 _QUICK_KEYS = {"skip", "limits", "args", "params"}
@@ -166,7 +166,13 @@ class _Reader:
             settle=self.seconds(raw, "settle", 0.0),
             deadline=self.seconds(raw, "deadline", 60.0),
             quick=self.quick(raw["quick"]) if "quick" in raw else None,
+            blocks=self.count(raw, "blocks") if "blocks" in raw else None,
         )
+        entry, grace = experiment.params.get(ENTRY, ()), experiment.params.get(GRACE, ())
+        if entry and not set(entry) <= set(ENTRIES):
+            raise self.fail(f"'{ENTRY}' is one of: {', '.join(ENTRIES)}", ENTRY)
+        if entry and not (grace and all(type(g) in (int, float) and float(g) > 0 for g in grace)):
+            raise self.fail(f"'{ENTRY}' needs '{GRACE}', in seconds above 0", ENTRY, f"{GRACE} = [10]")
         self._where = ""
         return experiment
 

@@ -34,6 +34,7 @@ def traces() -> set[str]:
     found |= {f"machine {p.name}" for p in Path("/run/libvirt/qemu").glob("isobench*.pid")}
     for place in Path("/var/lib/isobench/machines"), Path("/run/libvirt/network"):
         found |= {f"{place.name} {p.name}" for p in place.glob("isob*")}
+    found |= {f"container {p.name}" for p in Path("/run/runc").glob("isobench*")}
     if shutil.which("docker") and Path("/var/run/docker.sock").exists():
         for what in (["ps", "-aq"], ["network", "ls", "-q"]):
             listed = subprocess.run(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
-from bench.analysis.starts import HEADLINE, counted, ratio, seconds
+from bench.analysis.starts import HEADLINE, STOP, counted, ratio, seconds, spell
 from bench.frames import Run
-from bench.model import Interval
+from bench.model import ENTRIES, ENTRY, GRACE, Interval, TrialRecord
 
 Word = Literal["reproduced", "inverted", "inconclusive", "not applicable"]
 
@@ -31,6 +32,20 @@ class Claim:
         return f"{self.slower} takes {much} {self.faster} to its first answer"
 
 
+@dataclass(frozen=True, slots=True)
+class Swallowed:
+    """The ten-second trap of one runtime: a shell that is PID 1 neither dies of SIGTERM nor passes it on."""
+
+    runtime: str
+    id: str = "stopping"
+    source: str = "entry-point scripts that do not exec"
+
+    @property
+    def text(self) -> str:
+        """The claim as a sentence."""
+        return f"a shell as PID 1 swallows SIGTERM: in {self.runtime} its stops take the whole grace period"
+
+
 # P21 is one chain in the literature; every link of it can fail alone, so each is a claim.
 CLAIMS = (
     Claim("P21", "process", "namespace", 1, "published decompositions of container starts"),
@@ -44,7 +59,7 @@ CLAIMS = (
 class Evaluated:
     """A claim with its outcome here; `ratio` is slower over faster, paired by block."""
 
-    claim: Claim
+    claim: Claim | Swallowed
     word: Word
     ratio: Interval | None
     reason: str
@@ -53,6 +68,39 @@ class Evaluated:
 def evaluate(run: Run, claims: Sequence[Claim] = CLAIMS) -> list[Evaluated]:
     """Every claim, in order. An emulated machine stands for no virtual machine: there it does not apply."""
     return [_evaluate(run, claim) for claim in claims]
+
+
+def swallowing(run: Run) -> list[Evaluated]:
+    """The trap in every runtime whose stops were measured behind a shell and without one.
+
+    Reproduced where every stop behind a shell needed SIGKILL after the whole grace period and none of the
+    others did; inverted where none behind a shell did.
+    """
+    stops = [r for r in counted(run) if ENTRY in r.params and r.status == "ok"]
+    return [
+        _swallowed(runtime, [r for r in stops if r.runtime == runtime])
+        for runtime in run.plan.runtimes
+        if {r.params[ENTRY] for r in stops if r.runtime == runtime} == set(ENTRIES)
+    ]
+
+
+def _swallowed(runtime: str, stops: Sequence[TrialRecord]) -> Evaluated:
+    behind = [r for r in stops if r.params[ENTRY] == "shell"]
+    plain = [r for r in stops if r.params[ENTRY] == "exec"]
+    trapped = [r for r in behind if _killed(r) and (seconds(r, STOP) or 0.0) >= float(r.params[GRACE])]
+    word: Word = "inconclusive"
+    if len(trapped) == len(behind) and not any(map(_killed, plain)):
+        word = "reproduced"
+    elif not any(map(_killed, behind)):
+        word = "inverted"
+    one, other = (median(seconds(r, STOP) or 0.0 for r in rs) for rs in (behind, plain))
+    killed = f"{sum(map(_killed, behind))} of {len(behind)} and {sum(map(_killed, plain))} of {len(plain)}"
+    told = f"medians {spell(one)} behind a shell and {spell(other)} without; SIGKILL needed in {killed}"
+    return Evaluated(Swallowed(runtime), word, None, told)
+
+
+def _killed(record: TrialRecord) -> bool:
+    return bool(seconds(record, "term.killed"))
 
 
 def _evaluate(run: Run, claim: Claim) -> Evaluated:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from bench.analysis.wording import runtime_name
 from bench.comparison import estimate
 from bench.frames import Run
-from bench.model import Case, Experiment, Finding, Interval, TrialRecord
+from bench.model import ENTRY, GRACE, Case, Experiment, Finding, Interval, TrialRecord
 
 CONFIDENCE = 0.95
 BASELINE = "process"
@@ -26,6 +26,9 @@ PHASES: Mapping[str, str] = {
 }
 """The phases that are findings, in words; the others are drawn and stand as evidence."""
 HEADLINE = "start.ready"
+STOP = "term.ended"
+ENTERED = {"exec": "the payload in the shell's place", "shell": "the payload behind a shell"}
+"""How the sandbox of a stop was entered, in words."""
 STEPS = ("start.created", "start.started", "start.first", "start.listening", "start.ready")
 """In the order they come in; the time between two neighbours is a phase of its own."""
 
@@ -35,8 +38,8 @@ def analyse(run: Run) -> list[Finding]:
     return [
         finding
         for experiment in run.plan.suite.experiments
-        for phase in PHASES
-        for finding in _Phase(run, experiment, phase).findings()
+        for phase, words, entry in _phases(experiment)
+        for finding in _Phase(run, experiment, phase, words, entry).findings()
     ]
 
 
@@ -66,12 +69,15 @@ def durations(record: TrialRecord) -> dict[str, float]:
 class _Phase:
     """One phase of one experiment in every runtime."""
 
-    def __init__(self, run: Run, experiment: Experiment, phase: str) -> None:
-        self.run, self.experiment, self.phase = run, experiment, phase
-        several = len(run.plan.suite.experiments) > 1
-        self.title = f"{experiment.title}: {PHASES[phase]}" if several else PHASES[phase]
-        self.cases = {c.id: c for c in run.plan.cases if c.experiment == experiment.name}
-        self.skipped = {s.case.id: s for s in run.plan.skipped if s.case.experiment == experiment.name}
+    def __init__(self, run: Run, experiment: Experiment, phase: str, words: str, entry: str | None) -> None:
+        self.run, self.experiment, self.phase, self.entry = run, experiment, phase, entry
+        alike = [e for e in run.plan.suite.experiments if (ENTRY in e.params) == (ENTRY in experiment.params)]
+        self.title = f"{experiment.title}: {words}" if len(alike) > 1 else words
+        self.cases = {c.id: c for c in run.plan.cases if self._mine(c)}
+        self.skipped = {s.case.id: s for s in run.plan.skipped if self._mine(s.case)}
+
+    def _mine(self, of: Case | TrialRecord) -> bool:
+        return of.experiment == self.experiment.name and of.params.get(ENTRY) == self.entry
 
     def findings(self) -> list[Finding]:
         return [f for runtime in self.run.plan.runtimes for f in self._of(runtime)]
@@ -104,7 +110,7 @@ class _Phase:
             deviation=less,
             values=tuple(listed),
             trials=tuple(r.index for r in good),
-            reason=_sentence(times, len(values), failed),
+            reason=_sentence(times, len(values), failed) if self.entry is None else _stops(good, failed),
             evidence={"failed": failed, "p95": _quantile(listed, 0.95)},
         )
 
@@ -115,7 +121,7 @@ class _Phase:
         base = {
             r.block: v
             for r in counted(self.run)
-            if r.runtime == BASELINE and r.experiment == self.experiment.name and r.status == "ok"
+            if r.runtime == BASELINE and self._mine(r) and r.status == "ok"
             and (v := seconds(r, self.phase)) is not None
         }  # fmt: skip
         logs = [math.log(v / base[b]) for b, v in values.items() if base.get(b, 0) > 0 and v > 0]
@@ -162,7 +168,30 @@ def _sentence(times: Interval | None, n: int, failed: int) -> str:
     return "; ".join(parts)
 
 
-def _spell(value: float) -> str:
+def _phases(experiment: Experiment) -> list[tuple[str, str, str | None]]:
+    """Metric, words and entry of each finding of an experiment: its phases, or the stop by each entry."""
+    entries = experiment.params.get(ENTRY, ())
+    if entries:
+        return [(STOP, f"From SIGTERM to the end, {ENTERED[str(e)]}", str(e)) for e in entries]
+    return [(phase, words, None) for phase, words in PHASES.items()]
+
+
+def _stops(records: Sequence[TrialRecord], failed: int) -> str:
+    """How the stops of one case went: how many ended by SIGKILL, and what outlived the first process."""
+    n, killed = len(records), sum(1 for r in records if seconds(r, "term.killed"))
+    parts = [f"the median of {n} stops"]
+    grace = " and ".join(sorted({f"{r.params[GRACE]:g} s" for r in records}))
+    parts.append(f"{killed} of {n} ended by SIGKILL only, after the grace period of {grace}")
+    left = sum(1 for r in records if seconds(r, "term.left"))
+    if left:
+        parts.append(f"in {left} of {n} the payload outlived the shell, and nobody told it to end")
+    if failed:
+        parts.append(f"{failed} stops failed")
+    return "; ".join(parts)
+
+
+def spell(value: float) -> str:
+    """Seconds for a sentence: "10.2 s", "3.4 ms"."""
     return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms"
 
 
@@ -188,7 +217,7 @@ def conclusion(findings: Sequence[Finding]) -> str:
 
 def _ready(finding: Finding) -> str:
     assert finding.measured
-    text = f"{_spell(finding.measured.estimate)} ({finding.runtime}"
+    text = f"{spell(finding.measured.estimate)} ({finding.runtime}"
     if finding.deviation is not None and not finding.emulated:
         text += f", {finding.deviation.estimate + 1:.3g} ×"
     return text + ")"

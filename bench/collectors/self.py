@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -15,19 +16,27 @@ if TYPE_CHECKING:
 METRICS: dict[str, Counter] = {
     "self.cpu": Counter("s", "counter", "CPU time of the thread that takes the samples"),
     "self.process": Counter("s", "counter", "CPU time of the whole harness process"),
+    "self.children": Counter("s", "counter", "CPU time of its children that have ended, and of theirs"),
 }
+Clocks = tuple[Callable[[], int], Callable[[], int], Callable[[], float]]
+
+
+def children() -> float:
+    """CPU seconds of all children that were waited for, and of those that they waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class _Reader:
-    def __init__(self, clocks: tuple[Callable[[], int], Callable[[], int]]) -> None:
-        self._thread, self._process = clocks
+    def __init__(self, clocks: Clocks) -> None:
+        self._thread, self._process, self._children = clocks
 
-    def read(self) -> tuple[int, int]:
-        """Nanoseconds used by the calling thread and by the process."""
-        return self._thread(), self._process()
+    def read(self) -> tuple[int, int, float]:
+        """Nanoseconds used by the calling thread and by the process, seconds by its children."""
+        return self._thread(), self._process(), self._children()
 
-    def parse(self, raw: tuple[int, int]) -> Mapping[str, float | None]:
-        return {"self.cpu": raw[0] / 1e9, "self.process": raw[1] / 1e9}
+    def parse(self, raw: tuple[int, int, float]) -> Mapping[str, float | None]:
+        return {"self.cpu": raw[0] / 1e9, "self.process": raw[1] / 1e9, "self.children": raw[2]}
 
     def close(self) -> None:
         pass
@@ -42,10 +51,7 @@ class Collector:
     interval: ClassVar[float] = 1.0
     metrics: ClassVar[Mapping[str, Counter]] = METRICS
 
-    def __init__(
-        self,
-        clocks: tuple[Callable[[], int], Callable[[], int]] = (time.thread_time_ns, time.process_time_ns),
-    ) -> None:
+    def __init__(self, clocks: Clocks = (time.thread_time_ns, time.process_time_ns, children)) -> None:
         self._clocks = clocks
 
     def requires(self) -> Sequence[Missing]:

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -22,9 +23,20 @@ from bench.store import RunDirectory
 
 JUDGE = 600
 """Seconds the judge has."""
+LOOK = 250
+"""Blocks between two looks where the number of blocks is given."""
 
 
-def compare(
+def compare(reference: str, candidate: str, *, as_json: bool, **options: Any) -> int:
+    """Measure, judge, keep `comparison.json` in the run directory, print it; the exit status.
+
+    `options` are those of `measured`.
+    """
+    directory, found = measured(reference, candidate, quiet=as_json, **options)
+    return told(directory, found, as_json=as_json)
+
+
+def measured(
     reference: str,
     candidate: str,
     *,
@@ -33,41 +45,54 @@ def compare(
     seed: int | None,
     half_width: float | None,
     seconds: float | None,
-    as_json: bool,
-) -> int:
-    """Measure, judge, keep `comparison.json` in the run directory, print it; the exit status.
+    blocks: int | None = None,
+    quiet: bool = False,
+) -> tuple[RunDirectory, Comparison]:
+    """The run directory of a new comparison and what it found; `seconds` are those of one measurement.
 
     A candidate that comes out slower is measured once more in a run of its own, and is slower only where
     both agree.
     """
-    wanted = _with_policy(suites.load(suite), half_width, seconds)
-    arms = arming.of(reference, candidate)
-    host = assembly.host_for([a.runtime for a in arms])
-    _refuse_missing(host)
+    wanted = _with_policy(suites.load(suite), half_width, seconds, blocks)
     chosen = seed if seed is not None else int(time.time())
-    first = max(policy.minimum for policy in wanted.gate.values())
-
-    def measured(seed: int) -> tuple[RunDirectory, Comparison]:
-        plan = arming.plan(wanted, arms, seed=seed, blocks=first, emulated=assembly.emulated(host))
-        return _measured(runs, plan, host, quiet=as_json)
-
-    directory, found = measured(chosen)
+    directory, found = once(wanted, reference, candidate, runs=runs, seed=chosen, quiet=quiet)
     if any(j.outcome == "slower" for j in found.judged):
         click.echo("slower: measuring once more before that is said", err=True)
-        again, second = measured(chosen + 1)
+        again, second = once(wanted, reference, candidate, runs=runs, seed=chosen + 1, quiet=quiet)
         found = _confirmed(found, second)
         directory.write_comparison(found)
         click.echo(f"second run: {again.path}", err=True)
+    return directory, found
+
+
+def once(
+    wanted: Suite, reference: str, candidate: str, *, runs: Path, seed: int, quiet: bool
+) -> tuple[RunDirectory, Comparison]:
+    """One measurement by the policies of `wanted`, judged; NothingToRunError where an arm cannot start."""
+    arms = arming.of(reference, candidate)
+    host = assembly.host_for([a.runtime for a in arms])
+    _refuse_missing(host)
+    first = max((policy.minimum for policy in wanted.gate.values()), default=0)
+    plan = arming.plan(wanted, arms, seed=seed, blocks=first, emulated=assembly.emulated(host))
+    return _measured(runs, plan, host, quiet=quiet)
+
+
+def told(directory: RunDirectory, found: Comparison, *, as_json: bool) -> int:
+    """Print a comparison, for people or as JSON, and where it lies; the exit status."""
     click.echo(msgspec.json.encode(found).decode() if as_json else "\n".join(lines(found)))
     click.echo(f"run: {directory.path}", err=True)
     return 130 if found.stopped == "interrupted" else _status(found)
 
 
-def _with_policy(suite: Suite, half_width: float | None, seconds: float | None) -> Suite:
-    """The suite with the command line's width and time budget in every policy."""
+def _with_policy(suite: Suite, half_width: float | None, seconds: float | None, blocks: int | None) -> Suite:
+    """The suite with the command line's width, time budget and number of blocks in every policy."""
 
     def changed(policy: Policy) -> Policy:
-        return replace(policy, half_width=half_width or policy.half_width, seconds=seconds or policy.seconds)
+        kept = replace(policy, half_width=half_width or policy.half_width, seconds=seconds or policy.seconds)
+        if blocks is None:
+            return kept
+        # No width ends it. Each look reads the whole run again, so there are few of them.
+        return replace(kept, half_width=0.0, minimum=min(LOOK, blocks), batch=LOOK, maximum=blocks)
 
     return replace(suite, gate={metric: changed(policy) for metric, policy in suite.gate.items()})
 

@@ -164,13 +164,22 @@ def coverage(
     """Share of intervals that cover the true ratio of one: after `blocks`, or where `policy` stops."""
     if (blocks is None) == (policy is None):
         raise ValueError("coverage is of a fixed number of blocks or of a policy, one of the two")
-    rng = np.random.default_rng(seed)
     fixed = Policy(confidence=confidence, half_width=0.0, minimum=blocks or 1, maximum=blocks or 1)
-    rule = policy or fixed
-    hits, used = 0, 0.0
-    for taken in windows(recorded, count, min(rule.maximum, len(recorded)), rng):
-        logs = np.log(taken[..., 0]) - np.log(taken[..., 1])
-        ended = measured(logs, rule)
-        hits += int(np.count_nonzero(np.abs(ended.estimate) <= ended.half_width))
-        used += float(ended.blocks.sum())
-    return rate(hits, count, seed, used / count)
+    found = ended(recorded, policy or fixed, count, seed)
+    hits = int(np.count_nonzero(np.abs(found.estimate) <= found.half_width))
+    return rate(hits, count, seed, float(found.blocks.mean()))
+
+
+def ended(recorded: Numbers, policy: Policy, count: int, seed: int) -> Ended:
+    """How `count` measurements of one thing against itself end: what as many comparisons put into a history.
+
+    Only the first two copies are looked at; there is no A/A check.
+    """
+    rng = np.random.default_rng(seed)
+    chunks = windows(recorded[:, :2], count, min(policy.maximum, len(recorded)), rng)
+    found = [measured(np.log(taken[..., 0]) - np.log(taken[..., 1]), policy) for taken in chunks]
+    return Ended(
+        np.concatenate([one.estimate for one in found]),
+        np.concatenate([one.half_width for one in found]),
+        np.concatenate([one.blocks for one in found]),
+    )

@@ -222,7 +222,7 @@ def park(
             f"the sandbox could not be entered: {problem or 'the child died before it was in place'}",
             fix="run `bench doctor` to see what this host refuses",
         )
-    parked.cpu = _cpu(pid)
+    parked.cpu = cpu_seconds(pid)
     return parked
 
 
@@ -276,7 +276,7 @@ def _resident(pid: int) -> int | None:
     return None
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """CPU seconds of that process so far, from /proc/PID/schedstat; 0 where this kernel has none."""
     with suppress(OSError, IndexError, ValueError):
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9

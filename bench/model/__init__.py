@@ -8,6 +8,9 @@ counted from the start of the trial unless a field says otherwise.
 from __future__ import annotations
 
 from bench.model.asked import (
+    ENTRIES,
+    ENTRY,
+    GRACE,
     VERDICTS,
     Arm,
     Case,
@@ -53,6 +56,9 @@ from bench.model.meant import (
 )
 
 __all__ = [
+    "ENTRIES",
+    "ENTRY",
+    "GRACE",
     "OUTCOMES",
     "VERDICTS",
     "Arm",

@@ -8,6 +8,11 @@ from typing import Any, Literal
 
 Scalar = bool | int | float | str
 
+ENTRY, GRACE = "entry", "grace"
+"""Params of an experiment that stops by SIGTERM: how the sandbox is entered, and seconds until SIGKILL."""
+ENTRIES = ("exec", "shell")
+"""The first process is the payload, through `exec` of a shell; or the shell, which waits for the payload."""
+
 VERDICTS = ("pass", "fail", "not enforced", "not offered", "not testable", "inconclusive")
 Role = Literal["candidate", "reference", "repeat", "raw", "raw repeat"]
 """`repeat` is a second copy of the reference (A/A); `raw` the bare process, and its second copy."""
@@ -90,6 +95,8 @@ class Experiment:
     deadline: float = 60.0
     quick: Mapping[str, Any] | None = None
     claim: str = ""
+    blocks: int | None = None
+    """At most so many blocks after the warm-up, which it skips, where a trial is too long for more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.analysis import series as readings
-from bench.analysis.claims import Evaluated, evaluate
+from bench.analysis.claims import Evaluated, evaluate, swallowing
 from bench.analysis.conclusion import emulation
 from bench.analysis.machines import machines
 from bench.analysis.quality import quality
@@ -123,7 +123,7 @@ def build(run: Run) -> Document:
         matrix=matrix,
         sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
-        claims=tuple(evaluate(run)) if run.plan.suite.kind == "starts" else (),
+        claims=(*evaluate(run), *swallowing(run)) if run.plan.suite.kind == "starts" else (),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),
         about=method.about(run, quality(run, series), carried),
         glossary=tuple(sorted(MARKS.values(), key=lambda m: -m.rank if m.style == "pass" else m.rank)),

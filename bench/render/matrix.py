@@ -22,6 +22,7 @@ TITLES = {
     "visible": "What a tenant believes it has",
     "primitives": "Parts of a container's start",
     "start": "Start and end of a sandbox",
+    "stop": "Stopping by SIGTERM",
 }
 ABSENT = Mark("–", "no result", "unoffered", 7, "Nothing was run for this cell.")
 

@@ -88,6 +88,12 @@ class Sandbox(Protocol):
         arrivals by the host's clock, less `origin`.
         """
 
+    def stop(self, grace: float) -> int:
+        """SIGTERM to the first process, and `kill` where that has not ended after `grace` seconds.
+
+        Returns how many others outlived the first. SandboxError where the runtime's `stops` is False.
+        """
+
     def kill(self) -> None:
         """Kill everything inside at once; used for deadlines and interrupts."""
 
@@ -152,6 +158,8 @@ class Runtime(Protocol):
     controls: ClassVar[frozenset[str]]
     """Names of `bench.limits` this runtime can enforce."""
 
+    stops: ClassVar[bool]
+    """Whether the first process inside is known to this host's kernel or to an engine, for `Sandbox.stop`."""
     needs_image: ClassVar[bool]
     """True where it cannot do without the sandbox image; False where the host's own tools would serve."""
 

@@ -19,6 +19,7 @@ class Runtime:
     name: ClassVar[str] = "cgroup"
     title: ClassVar[str] = "cgroup limits"
     baseline: ClassVar[bool] = False
+    stops: ClassVar[bool] = True
     needs_image: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import LimitNotSetError, SandboxError
-from bench.host import cgroups, engines
+from bench.host import cgroups, engines, oci
 from bench.model import Missing, Tenant
 from bench.sandboxes import container_config
 from bench.sandboxes.container import ContainerSandbox
@@ -30,6 +30,7 @@ class Runtime:
     title: ClassVar[str] = "Docker container"
     baseline: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = container_config.CONTROLS
+    stops: ClassVar[bool] = True
     needs_image: ClassVar[bool] = True
     engine: ClassVar[engines.Kind] = "docker"
 
@@ -53,9 +54,9 @@ class Runtime:
                 f"the engine knows the OCI runtimes {', '.join(known) or 'of nobody'}, not {self.variant}",
                 f"install {self.variant}, add it to /etc/docker/daemon.json, and restart the engine",
             )
-        if self.variant == "crun" and cgroups.detect().mode == "hybrid":
-            yield Missing("docker:crun", "crun refuses a host with both cgroup versions mounted",
-                          "boot with systemd.unified_cgroup_hierarchy=1, or use runc")  # fmt: skip
+        refused = oci.refuses(self.variant or "", cgroups.detect().mode)
+        if refused:
+            yield refused
 
     def lacks(self, limit: str) -> Missing | None:
         """Why this engine cannot hold `limit` on this host, if so."""

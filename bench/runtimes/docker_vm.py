@@ -36,6 +36,7 @@ class Runtime:
     baseline: ClassVar[bool] = False
     # The machine has no network: a bridge in it is none of this host, where a peer could stand.
     controls: ClassVar[frozenset[str]] = container_config.CONTROLS - {"net.egress"}
+    stops: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
 
     def __init__(self, variant: str | None = None) -> None:

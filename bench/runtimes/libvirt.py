@@ -67,6 +67,7 @@ class Runtime:
     name: ClassVar[str] = "libvirt"
     title: ClassVar[str] = "virtual machine (libvirt)"
     baseline: ClassVar[bool] = False
+    stops: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
     controls: ClassVar[frozenset[str]] = limits.CONTROLS
 

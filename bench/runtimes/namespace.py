@@ -11,15 +11,13 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.errors import SandboxError
 from bench.host import cgroups
-from bench.model import Missing, Scalar, Tenant
+from bench.model import ENTRY, Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
-    from bench.host.network import Pair
 
 INFO_FD = 3  # the first descriptor that `park` hands on
 # Each v1 hierarchy under its own name; "io" is the v2 name of what v1 calls blkio.
@@ -42,6 +40,7 @@ class Runtime:
     name: ClassVar[str] = "namespace"
     title: ClassVar[str] = "namespaces (bubblewrap)"
     baseline: ClassVar[bool] = False
+    stops: ClassVar[bool] = True
     needs_image: ClassVar[bool] = True
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS | {"net.egress"}
 
@@ -71,7 +70,7 @@ class Runtime:
             device = arena.disk.number if arena.disk else None
             native.limit(group, tenant, self.controls, device)
             scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
-            pair = stack.enter_context(_network(tenant, arena))
+            pair = stack.enter_context(native.tenant_network(tenant, arena))
             info, writer = os.pipe()
             stack.callback(os.close, info)
             os.set_blocking(info, False)
@@ -148,23 +147,6 @@ class Record:
         return found
 
 
-@contextlib.contextmanager
-def _network(tenant: Tenant, arena: Arena) -> Iterator[Pair | None]:
-    """A veth to the trial's iperf3 server, shaped to the tenant's limit; None where no peer is needed."""
-    rate = tenant.limits.get("net.egress")
-    if "peer" not in arena.needs:
-        if rate is not None:
-            raise SandboxError("net.egress needs a peer to send to", fix='add needs = ["peer"]')
-        yield None
-        return
-    from bench.host import network
-
-    with network.open_pair(arena, tenant) as pair:
-        if rate is not None:
-            pair.limit(float(rate))
-        yield pair
-
-
 def command(
     arena: Arena, group: Group | None, scratch: Path, hostname: str, *, own_network: bool
 ) -> list[str]:
@@ -184,6 +166,8 @@ def command(
         argv += ["--ro-bind-try", f"/sys/{name}", f"/sys/{name}"]
     argv += _own_cgroup(group)
     argv += ["--ro-bind", str(arena.workloads), "/workloads", "--bind", str(scratch), "/scratch"]
+    # Where stopping is measured the payload is PID 1 itself, as in a container, and not below a reaper.
+    argv += ["--as-pid-1"] if ENTRY in arena.params else []
     return [*argv, "--chdir", "/", "--"]
 
 

@@ -18,6 +18,7 @@ class Runtime:
     name: ClassVar[str] = "process"
     title: ClassVar[str] = "raw process"
     baseline: ClassVar[bool] = True
+    stops: ClassVar[bool] = True
     needs_image: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = frozenset()
 

@@ -38,6 +38,7 @@ class Runtime:
     name: ClassVar[str] = "vagrant"
     title: ClassVar[str] = "virtual machine (Vagrant)"
     baseline: ClassVar[bool] = False
+    stops: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
     controls: ClassVar[frozenset[str]] = limits.CONTROLS
 

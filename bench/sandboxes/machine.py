@@ -181,6 +181,10 @@ class MachineSandbox:
             except SandboxError as error:
                 self._facts["guest.samples"] = f"lost: {error.message}"
 
+    def stop(self, grace: float) -> int:
+        """SandboxError: what runs in a machine is the agent's child, and a machine is powered down."""
+        raise SandboxError("a machine has no first process to send SIGTERM to", fix="use a container")
+
     def kill(self) -> None:
         """Kill the workload; where the guest does not answer, its machine."""
         if self._process is not None and self.machine.alive() and self.channel.failure is None:

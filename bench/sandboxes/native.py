@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from bench import gate
 from bench.errors import HostError, SandboxError
-from bench.host import launch, mounts, spawn
+from bench.host import bundle, launch, mounts, spawn
+from bench.host.cgroups.values import agrees
 from bench.model import Reading, Sample, Scalar, Tenant
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ CGROUP_CONTROLS = frozenset(
 class NativeSandbox:
     """A parked child of this process, in its cgroup, ready to become the workload."""
 
-    parked: launch.Parked | spawn.Prompt
+    parked: launch.Parked | spawn.Prompt | bundle.Bundle
     cgroup: Group | None
     workloads: str
     scratch: str
@@ -107,6 +111,19 @@ class NativeSandbox:
     def samples(self, origin: float) -> Sequence[Sample]:
         """Nothing: the host's collectors see it all."""
         return ()
+
+    def stop(self, grace: float) -> int:
+        """SIGTERM to the first process: PID 1 inside where there is a wrapper, else the child itself."""
+        assert self.process
+        first = self.facts().get("bwrap.init") if self.wrapped else self.process.pid
+        if not first:
+            raise SandboxError("bubblewrap has not told the PID of the first process inside")
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(int(first), signal.SIGTERM)
+        if not select.select([self.process.pidfd], [], [], grace)[0]:
+            self.kill()
+            return 0
+        return len(set(self.pids()) - {self.process.pid, int(first)})
 
     def kill(self) -> None:
         """Kill everything inside at once, by cgroup where there is one."""
@@ -195,6 +212,23 @@ def tenant_scratch(tenant: Tenant, arena: Arena) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def tenant_network(tenant: Tenant, arena: Arena) -> Iterator[Pair | None]:
+    """A veth to the trial's iperf3 server, shaped to the tenant's limit; None where no peer is needed."""
+    rate = tenant.limits.get("net.egress")
+    if "peer" not in arena.needs:
+        if rate is not None:
+            raise SandboxError("net.egress needs a peer to send to", fix='add needs = ["peer"]')
+        yield None
+        return
+    from bench.host import network
+
+    with network.open_pair(arena, tenant) as pair:
+        if rate is not None:
+            pair.limit(float(rate))
+        yield pair
+
+
+@contextlib.contextmanager
 def _explained(problem: str) -> Iterator[None]:
     try:
         yield
@@ -235,6 +269,21 @@ def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[N
         )
         stack.callback(sandbox.close)
         yield sandbox
+
+
+def differences(group: Group, tenant: Tenant, device: str | None) -> dict[str, Scalar | None]:
+    """`differs.LIMIT` for each limit of which that group holds another value than was asked for.
+
+    As with an engine, that is a finding about who was asked: the workload runs on, and is judged.
+    """
+    found: dict[str, Scalar | None] = {}
+    for name, wanted in tenant.limits.items():
+        if name not in CGROUP_CONTROLS:
+            continue
+        held = group.effective(name, device)
+        if not agrees(name, wanted, held):
+            found[f"differs.{name}"] = f"asked for {wanted}, {held.source} holds {held.value or held.reason}"
+    return found
 
 
 def limit(group: Group | None, tenant: Tenant, controls: frozenset[str], device: str | None) -> None:

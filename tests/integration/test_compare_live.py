@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from statistics import fmean, median
 
 import pytest
 
-from bench import arms, runtimes, suite
+from bench import arms, frames, runtimes, suite
 from bench import image as sandbox_image
-from bench.commands import comparing
+from bench.analysis import paired
+from bench.commands import comparing, judging
+from bench.comparison import summary
 from bench.feasible import Host
 from bench.runtimes import namespace
 
@@ -91,3 +94,62 @@ def test_ctrl_c_leaves_a_judged_comparison_and_a_clean_host(tmp_path, no_trace):
     assert process.returncode == 130, errors
     assert "start.ready" in said
     assert list(tmp_path.glob("*/comparison.json"))
+
+
+BURN = "while True: pass"
+
+
+@contextlib.contextmanager
+def burners():
+    """Two processes that compute without end, of ordinary priority."""
+    started = [subprocess.Popen([sys.executable, "-S", "-c", BURN]) for _ in range(2)]
+    try:
+        yield
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
+
+
+def started_trials(runs):
+    return len(list(runs.glob("*/trials/0*.json")))
+
+
+def test_blocks_beside_the_work_of_others_are_left_out_with_their_reason_and_repeated(tmp_path, no_trace):
+    """The burners run while trials 150 to 300 do; blocks on the edge are in neither group."""
+    process = subprocess.Popen(
+        [*COMMAND, "--runs", str(tmp_path), "--json", "--half-width", "0.001", "--seconds", "40",
+         "namespace", "namespace"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    seen = {}
+
+    def reach(trials):
+        while started_trials(tmp_path) < trials and process.poll() is None:
+            time.sleep(0.02)
+        return started_trials(tmp_path)
+
+    reach(150)
+    with burners():
+        seen["from"] = started_trials(tmp_path) + 5
+        seen["to"] = reach(300) - 5
+    seen["after"] = started_trials(tmp_path) + 5
+    said, errors = process.communicate(timeout=120)
+    assert process.returncode in (0, 3), errors
+    found = json.loads(said)
+    run = frames.load(next(tmp_path.iterdir()))
+    table, readings = paired.table(run)
+    blocks = sorted({r.block for r in run.records if r.block >= run.plan.suite.warmup})[: len(readings)]
+    first = {b: min(r.index for r in run.records if r.block == b) for b in blocks}
+    beside = [i for i, b in enumerate(blocks) if seen["from"] <= first[b] <= seen["to"] - 5]
+    alone = [i for i, b in enumerate(blocks) if first[b] < 140 or first[b] > seen["after"]]
+    others = [readings[i].foreign for i in beside], [readings[i].foreign for i in alone]
+    assert len(beside) > 10 and len(alone) > 10
+    assert median(others[0]) > 0.2 > median(others[1])
+    left = [bool(table.excluded[i]) for i in beside], [bool(table.excluded[i]) for i in alone]
+    assert fmean(left[0]) > 0.9 and fmean(left[0]) > fmean(left[1])
+    assert sum(found["excluded"].values()) == sum(map(bool, table.excluded)) > 0
+    assert set(found["excluded"]) & {"CPU pressure above 0.3", "CPU time of others above 0.2"}
+    assert {one.n for one in summary.summarise(table, judging.roles(run), {}).arms} == {
+        table.excluded.count("")
+    }

@@ -273,7 +273,8 @@ def test_a_machine_that_dies_breaks_its_trial_and_is_booted_for_the_next(bed):
     with pytest.raises(SandboxError, match="hidden machine of the engine died"), bed.trial() as sandbox:
         process = sandbox.start(["sleep", "60"], {})
         first.running.kill()
-        assert finish(process)[0].reason == "lost"
+        ended = finish(process)[0]
+        assert ended.reason == "lost", ended
     assert first.serial.stat().st_size > 0
     with bed.trial() as sandbox:
         assert finish(sandbox.start(["true"], {}))[0] == Exit("exited", code=0)

@@ -14,16 +14,16 @@ from bench import starting
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
 
 
-def run(runs, runtimes, *options):
+def run(runs, runtimes, *options, only="start"):
     return subprocess.run(
-        [sys.executable, "-m", "bench", "run", "--suite", "startup", "--runs", str(runs), "--no-report",
-         "--runtimes", runtimes, "--json", *options],
+        [sys.executable, "-m", "bench", "run", "--suite", "startup", "--only", only, "--runs", str(runs),
+         "--no-report", "--runtimes", runtimes, "--json", *options],
         capture_output=True, text=True, timeout=500,
     )  # fmt: skip
 
 
 def test_every_native_runtime_answers_and_the_phases_come_in_their_order(tmp_path, no_trace):
-    runtimes = ["process", "cgroup", "namespace", "docker"]
+    runtimes = ["process", "cgroup", "namespace", "runc", "docker"]
     done = run(tmp_path, ",".join(runtimes), "--blocks", "3")
     assert done.returncode == 0, done.stderr
     found = {(f["runtime"], f["id"].split("/")[0]): f for f in json.loads(done.stdout)}
@@ -31,13 +31,26 @@ def test_every_native_runtime_answers_and_the_phases_come_in_their_order(tmp_pat
         assert found[runtime, "start.ready"]["measured"]["n"] == 3, found[runtime, "start.ready"]["reason"]
     loaded = bench.load(next(tmp_path.iterdir()))
     assert set(loaded.trials["status"]) == {"ok"}
-    assert len(loaded.records) == 4 * (3 + loaded.plan.suite.warmup)
+    assert len(loaded.records) == len(runtimes) * (3 + loaded.plan.suite.warmup)
     for record in loaded.records:
         at = {o.metric: o.value for o in record.tenants[0].observations}
         steps = [at[f"start.{phase}"] for phase in starting.PHASES]
         assert steps == sorted(steps), record.runtime
         assert at["stop.ended"] <= at["stop.removed"]
         assert record.tenants[0].effective or record.runtime == "process"
+
+
+def test_a_shell_as_pid_1_makes_a_stop_take_the_whole_grace_period(tmp_path, no_trace):
+    done = run(tmp_path, "process,cgroup,namespace,docker", "--blocks", "1", "--quick", only="stop")
+    assert done.returncode == 0, done.stderr
+    loaded = bench.load(next(tmp_path.iterdir()))
+    assert set(loaded.trials["status"]) == {"ok"} and len(loaded.records) == 8
+    for record in loaded.records:
+        at = {o.metric: o.value for o in record.tenants[0].observations}
+        shell, first = record.params["entry"] == "shell", record.runtime in ("namespace", "docker")
+        assert at["term.killed"] == (shell and first), record.case
+        assert at["term.left"] == (shell and not first), record.case
+        assert (at["term.ended"] >= record.params["grace"]) == (shell and first), record.case
 
 
 def test_more_boundary_takes_longer_to_start(tmp_path, no_trace):

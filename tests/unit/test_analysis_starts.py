@@ -23,7 +23,7 @@ def a_plan(blocks=20, emulated=("libvirt",)):
     made = planning.make(
         replace(suite.load("startup"), warmup=0), RUNTIMES, seed=1, blocks=blocks,
         baseline=lambda r: r == "process",
-        lacking=lambda runtime, case: None, emulated=emulated,
+        lacking=lambda runtime, case: None, emulated=emulated, only="start",
     )  # fmt: skip
     return made
 

@@ -147,9 +147,9 @@ def test_the_cost_of_observing_is_read_from_the_thread_and_the_process():
     from importlib import import_module
 
     collector = import_module("bench.collectors.self").Collector(
-        (lambda: 1_500_000_000, lambda: 2_000_000_000)
+        (lambda: 1_500_000_000, lambda: 2_000_000_000, lambda: 0.25)
     )
-    assert reading(collector, None) == {"self.cpu": 1.5, "self.process": 2.0}
+    assert reading(collector, None) == {"self.cpu": 1.5, "self.process": 2.0, "self.children": 0.25}
 
 
 def test_a_file_that_vanishes_reads_as_none_and_the_others_go_on(tmp_path):

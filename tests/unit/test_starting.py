@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import signal
 import sys
 
 import pytest
@@ -12,7 +13,7 @@ from bench.host import spawn
 from bench.ledger import Ledger
 from bench.model import Case, PlannedTrial, Tenant
 from bench.runtimes import Arena
-from bench.sandboxes.native import connected
+from bench.sandboxes.native import NativeSandbox, connected
 
 SLEEP = "import time; time.sleep(60)"
 FIRST, LISTENS = '{"event": "first"}', '{"event": "listening"}'
@@ -39,8 +40,9 @@ class Sandbox:
         self.process = None
 
     def start(self, argv, env):
-        assert argv[0] == "/usr/lib/isobench/start-ready"
-        program = [str(self._programs / "start-ready"), *argv[1:]]
+        payload = "/usr/lib/isobench/start-ready"
+        assert payload in argv
+        program = [str(self._programs / "start-ready") if word == payload else word for word in argv]
         self.process = spawn.prompt(self._programs / "place").start(self._instead or program, env)
         return self.process
 
@@ -52,6 +54,9 @@ class Sandbox:
 
     def facts(self):
         return {"pid": self.process.pid}
+
+    def stop(self, grace):
+        return NativeSandbox(self.process, None, "/workloads", self.scratch, process=self.process).stop(grace)
 
     def kill(self):
         self.process.kill()
@@ -73,9 +78,9 @@ class Runtime:
             self.closed += 1
 
 
-def start(runtime, tmp_path, deadline=20.0, **options):
+def start(runtime, tmp_path, deadline=20.0, params=None, **options):
     arena = Arena("r", 0, None, None, tmp_path, tmp_path, Ledger(tmp_path / "ledger.jsonl"))
-    case = Case("c", "start", "fake", (Tenant("a", "start/ready", {}, {}),), deadline=deadline)
+    case = Case("c", "start", "fake", (Tenant("a", "start/ready", {}, {}),), params or {}, deadline=deadline)
     starter = starting.Starter({"fake": runtime}, **options)
     return starter.trial(PlannedTrial(0, 0, "c"), case, arena, lambda tenant, stream: tmp_path / stream)[0]
 
@@ -142,9 +147,40 @@ def test_an_interrupt_ends_the_start_and_closes_the_sandbox(programs, tmp_path):
     assert runtime.closed == 1
 
 
-def test_the_payload_ends_at_once_on_sigterm(programs, tmp_path):
-    import signal
+def test_a_payload_in_the_shells_place_ends_by_sigterm_and_its_stop_has_no_stamp_of_a_start(
+    programs, tmp_path
+):
+    record = start(Runtime(programs, tmp_path), tmp_path, params={"entry": "exec", "grace": 60})
+    assert record.status == "ok", record.reason
+    found = stamps(record)
+    assert set(found) == {"term.ended", "term.removed", "term.killed", "term.left"}
+    assert found["term.killed"] == found["term.left"] == 0
+    assert found["term.ended"] <= found["term.removed"]
+    assert record.tenants[0].exit.reason == "exited"
 
+
+def test_a_payload_behind_a_shell_that_is_not_pid_1_outlives_it(programs, tmp_path):
+    record = start(Runtime(programs, tmp_path), tmp_path, params={"entry": "shell", "grace": 60})
+    assert record.status == "ok", record.reason
+    assert stamps(record)["term.left"] == 1 and stamps(record)["term.killed"] == 0
+    assert record.tenants[0].exit.signal == signal.SIGTERM
+
+
+def test_what_ignores_sigterm_is_killed_after_the_grace_period(programs, tmp_path):
+    text = (
+        "import signal, socket, sys\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"s = socket.socket(socket.AF_UNIX)\ns.bind({str(tmp_path / starting.SOCKET)!r})\ns.listen()\n"
+        f"print('{FIRST}\\n{LISTENS}', flush=True)\n"
+        "while True:\n    c, _ = s.accept()\n    c.send(c.recv(9))\n"
+    )
+    record = start(
+        Runtime(programs, tmp_path, python(text)), tmp_path, params={"entry": "exec", "grace": 0.3}
+    )
+    assert record.status == "ok", record.reason
+    assert stamps(record)["term.killed"] == 1 and stamps(record)["term.ended"] >= 0.3
+
+
+def test_the_payload_ends_at_once_on_sigterm(programs, tmp_path):
     process = spawn.prompt(programs / "place").start(
         [str(programs / "start-ready"), f"--at={tmp_path / 's'}"], {}
     )
