@@ -113,7 +113,7 @@ def conclusion(findings: Sequence[Finding]) -> str:
             break
     verb = "makes" if len(leading) == 1 else "make"
     return (
-        f"Of the {len(found)} parts of a container's start measured here, which take {total * 1e3:.3g} ms one "
-        f"after the other, {', '.join(leading)} {verb} up {share * 100:.0f} %. "
+        f"Of the {len(found)} parts of a start measured here, which take {total * 1e3:.3g} ms one by "
+        f"one, {', '.join(leading)} {verb} up {share * 100:.0f} %. "
         "An engine's own work is not among them."
     )
