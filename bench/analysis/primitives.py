@@ -16,10 +16,6 @@ from bench.model import Case, Finding, Interval, TrialRecord
 
 STEPS: Mapping[str, str] = {"create": "To make it", "destroy": "To unmake it"}
 BASELINE = "process"
-ALONE = {"process": 1, "spawn": 1, "fork": 1, "netlink": 1}
-"""Primitives that are baselines, and part of no container's start."""
-LAYERS = "overlay.10"
-"""The overlay mount that stands for an image in the sum of a start."""
 
 
 def analyse(run: Run) -> list[Finding]:
@@ -78,42 +74,15 @@ def _blank(case: Case, step: str) -> Finding:
     )  # fmt: skip
 
 
-def parts(findings: Sequence[Finding]) -> dict[str, float]:
-    """Seconds that each part of a container's start adds, by primitive, the longest first.
-
-    Namespaces less the bare process that is in each, links less the question to the kernel; one overlay
-    mount stands for the image. User and time namespaces are left out: containers have none by default.
-    """
-    made = {f.label: f.measured.estimate for f in findings if f.id.startswith("create/") and f.measured}
-    result = {}
-    for name, took in made.items():
-        area = name.partition(".")[0]
-        if name in ALONE or name in ("namespace.user", "namespace.time"):
-            continue
-        if area == "overlay" and name != LAYERS:
-            continue
-        base = {"namespace": "process", "veth": "netlink", "bridge": "netlink", "port": "netlink"}.get(area)
-        # A bridge is made once a host, not once a container.
-        if name != "bridge":
-            result[name] = max(0.0, took - made.get(base or "", 0.0))
-    return dict(sorted(result.items(), key=lambda item: -item[1]))
-
-
 def conclusion(findings: Sequence[Finding]) -> str:
-    """Which parts make up most of a start put together from these, and what they sum up to."""
-    found = parts(findings)
-    total = sum(found.values())
-    if not total:
-        return "No part of a container's start was measured."
-    leading, share = [], 0.0
-    for name, took in found.items():
-        leading.append(f"{name} ({took * 1e3:.3g} ms)")
-        share += took / total
-        if share >= 0.5:
-            break
-    verb = "makes" if len(leading) == 1 else "make"
-    return (
-        f"Of the {len(found)} parts of a start measured here, which take {total * 1e3:.3g} ms one by "
-        f"one, {', '.join(leading)} {verb} up {share * 100:.0f} %. "
-        "An engine's own work is not among them."
-    )
+    """What is slowest to make and to unmake, with the median. Medians taken alone are not added up."""
+    said = []
+    for step, words in (("create", "to make"), ("destroy", "to unmake")):
+        known = [f for f in findings if f.id.startswith(f"{step}/") and f.measured]
+        if known:
+            slowest = max(known, key=lambda f: f.measured.estimate if f.measured else 0.0)
+            assert slowest.measured
+            said.append(f"slowest {words} is {slowest.label} ({slowest.measured.estimate * 1e3:.3g} ms)")
+    if not said:
+        return "No primitive was measured."
+    return f"Alone and with warm caches, {' and '.join(said)}."

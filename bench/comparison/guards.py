@@ -47,7 +47,7 @@ class Guards:
     throttled: float = 0.0
     foreign: float = 0.2
     spin: float = 1.5
-    """At 1.2 it left out 21 % of the blocks of a quiet shared host and narrowed what was left by 10 %: no gain."""
+    """At 1.2 it left out 21 % of the blocks of a quiet shared host and narrowed the rest by 10 %: no gain."""
     swapped_in: int = 0
     repeated: float = 0.3
     """Share of all blocks that may be repeated."""
