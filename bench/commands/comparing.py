@@ -84,7 +84,9 @@ def told(directory: RunDirectory, found: Comparison, *, as_json: bool) -> int:
     return 130 if found.stopped == "interrupted" else _status(found)
 
 
-def _with_policy(suite: Suite, half_width: float | None, seconds: float | None, blocks: int | None) -> Suite:
+def _with_policy(
+    suite: Suite, half_width: float | None, seconds: float | None, blocks: int | None = None
+) -> Suite:
     """The suite with the command line's width, time budget and number of blocks in every policy."""
 
     def changed(policy: Policy) -> Policy:
