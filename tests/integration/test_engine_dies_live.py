@@ -74,7 +74,7 @@ def daemon():
     finally:
         own.stop()
         # Each start of it mounted its data directory onto itself, and the killed one left that.
-        while os.path.ismount(root / "data"):
+        while f" {root / 'data'} " in Path("/proc/mounts").read_text():
             subprocess.run(["umount", str(root / "data")], check=True, timeout=30)
         shutil.rmtree(root)
 
