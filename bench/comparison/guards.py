@@ -1,8 +1,8 @@
 """Which blocks the machine spoilt. Only readings of the machine come in: nothing is dropped by its value.
 
-A bad block is left out with all its arms. The limits of CPU pressure (a stall share above 0.3 flags 98 % of the
-blocks that took 1.5 times their median), of the CPU time of others (at most 0.19 on a quiet host, 0.66 and more
-beside two busy programs) and of the loop were measured; the others are proposals without support.
+A bad block is left out with all its arms. Measured were the limits of CPU pressure (a stall share above 0.3
+flags 98 % of the blocks that took 1.5 times their median), of the CPU time of others (at most 0.19 on a quiet
+host, 0.66 and more beside two busy programs) and of the loop; the others are proposals without support.
 """
 
 from __future__ import annotations
