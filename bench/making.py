@@ -90,7 +90,9 @@ def _child(primitive: Primitive, place: Place, clock: Clock, parent: int, go: in
     """All that the process of a trial does; never returns."""
     try:
         os.setpgid(0, 0)
-        kernel.end_with(parent)
+        # An idle child can ask for no signal itself, so this process takes its whole group with it.
+        signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+        kernel.end_with(parent, signal.SIGTERM)
         os.read(go, 1)
         told: dict[str, float] | dict[str, str] = timed(primitive, place, clock)
     except BaseException as error:  # whatever it is, the parent reports it

@@ -1,6 +1,7 @@
 """A run of primitives in, findings out: what each takes to make and to unmake, the slowest first.
 
-Shown is the median with its exact interval; compared with the bare process within blocks.
+Shown is the median with its exact interval. Namespaces that hold a process are compared with the bare process
+within blocks; nothing else is, as nothing else holds one.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _measured(run: Run, case: Case, step: str) -> Finding:
                        fix=f"bench run --resume {run.path.name}")  # fmt: skip
     base = _values([r for r in counted(run) if r.params.get("primitive") == BASELINE], step)
     logs = [math.log(v / base[b]) for b, v in values.items() if base.get(b, 0) > 0 and v > 0]
-    times = ratio(logs) if case.params["primitive"] != BASELINE else None
+    times = ratio(logs) if _holds_a_process(str(case.params["primitive"])) else None
     return replace(
         blank,
         measured=estimate.median_interval(list(values.values()), CONFIDENCE),
@@ -52,6 +53,11 @@ def _measured(run: Run, case: Case, step: str) -> Finding:
         trials=tuple(r.index for r in records if r.status == "ok"),
         reason=f"the median of {len(values)}" + (f"; {failed} failed" if failed else ""),
     )
+
+
+def _holds_a_process(name: str) -> bool:
+    """Whether that primitive is made around the bare process, so that a ratio to it says something."""
+    return name.startswith("namespace.") and name != "namespace.time"
 
 
 def _values(records: Sequence[TrialRecord], step: str) -> dict[int, float]:

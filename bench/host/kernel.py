@@ -73,9 +73,9 @@ def unmount(point: str) -> None:
     _checked(load_libc().umount2(point.encode(), 0))
 
 
-def end_with(parent: int) -> None:
-    """Have this process killed as soon as its parent ends; ends at once where `parent` already has."""
-    _checked(load_libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
+def end_with(parent: int, by: signal.Signals) -> None:
+    """Have this process signalled as soon as its parent ends; ends at once where `parent` already has."""
+    _checked(load_libc().prctl(_PR_SET_PDEATHSIG, by))
     if os.getppid() != parent:
         os._exit(1)
 

@@ -102,6 +102,14 @@ class NativeProcess:
         self.close()
         return ended or Exit("lost", detail="it did not die within the deadline")
 
+    def refused(self, program: str, problem: str) -> SandboxError:
+        """The error of a start that failed, after an end of what there is of it."""
+        self.end()
+        return SandboxError(
+            f"'{program}' could not be started: {problem}",
+            fix="check that the image holds this program and that it may be executed",
+        )
+
     def _ended(self) -> bool:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
@@ -160,11 +168,7 @@ class Parked:
             os.close(self._command)
             os.close(self._report)
         if problem:
-            process.end()
-            raise SandboxError(
-                f"'{argv[0]}' could not be started: {problem}",
-                fix="check that the image holds this program and that it may be executed",
-            )
+            raise process.refused(argv[0], problem)
         return process
 
     def close(self) -> None:

@@ -75,11 +75,7 @@ class Prompt:
         finally:
             os.close(report)
         if problem:
-            process.end()
-            raise SandboxError(
-                f"'{argv[0]}' could not be started: {problem}",
-                fix="check that the image holds this program and that it may be executed",
-            )
+            raise process.refused(argv[0], problem)
         return process
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from bench.primitives import Place, Primitive
 class Question:
     """One question and its answer over netlink: what the way to the kernel costs."""
 
-    name, title = "netlink", "netlink question"
+    name, title = "netlink", "netlink question, as pyroute2 asks it"
 
     def requires(self) -> Missing | None:
         """Root, for the namespace."""
@@ -45,7 +45,7 @@ class Question:
 class Veth(Question):
     """A veth pair."""
 
-    name, title = "veth", "veth pair"
+    name, title = "veth", "veth pair, as pyroute2 asks for it"
 
     def create(self) -> None:
         """Make both ends."""
@@ -59,7 +59,7 @@ class Veth(Question):
 class Bridge(Question):
     """A bridge without ports."""
 
-    name, title = "bridge", "bridge"
+    name, title = "bridge", "bridge, as pyroute2 asks for it"
 
     def create(self) -> None:
         """Make it."""
@@ -73,7 +73,7 @@ class Bridge(Question):
 class Port(Question):
     """One end of a veth pair as a port of a bridge; pair and bridge are there."""
 
-    name, title = "port", "veth into a bridge"
+    name, title = "port", "veth into a bridge, as pyroute2 asks for it"
 
     def prepare(self, place: Place) -> None:
         """A bridge and a pair."""

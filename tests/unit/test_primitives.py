@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,3 +193,41 @@ def test_findings_of_a_step_are_ordered_whatever_the_times(values):
     found = analysis.analyse(a_run(PLAN, lambda name, step, block: took[name]))
     made = [f.measured.estimate for f in found if f.id.startswith("create/")]
     assert made == sorted(values, reverse=True)
+
+
+ORPHAN = """
+import os, signal, time
+from bench import making
+from bench.host.kernel import IdleChild
+
+class Kept:
+    name = title = "kept"
+    def requires(self): return None
+    def prepare(self, place): self.child = IdleChild()
+    def create(self):
+        self.child.start()
+        print(self.child._pid, flush=True)
+        signal.pause()
+    def destroy(self): self.child.end()
+
+go, begin = os.pipe()
+parent = os.getpid()
+if os.fork() == 0:
+    making._child(Kept(), None, time.monotonic, parent, go, 1)
+os.write(begin, b"x")
+signal.pause()
+"""
+
+
+def test_an_idle_child_ends_with_a_bench_that_is_killed():
+    bench = subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True)
+    assert bench.stdout
+    idle = os.pidfd_open(int(bench.stdout.readline()))
+    try:
+        assert not select.select([idle], [], [], 0)[0], "it is there"
+        bench.kill()
+        bench.wait()
+        assert select.select([idle], [], [], 10)[0], "the idle child outlived the killed program"
+    finally:
+        os.close(idle)
+        bench.stdout.close()

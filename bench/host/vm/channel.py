@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from bench.errors import SandboxError
 from bench.guest import wire
@@ -24,25 +24,13 @@ from bench.guest.mux import Lane, Line
 from bench.host.vm import transfer
 from bench.host.vm.forward import Forwarder, dial
 from bench.host.vm.process import GuestProcess
-from bench.host.vm.request import Request
+from bench.host.vm.request import Operation, Request
 from bench.host.vm.watching import Watch
 
 RESEND = 0.5
 """Seconds between greetings until the guest answers."""
 DEADLINE = 30.0
 """Seconds an operation may take unless its caller says otherwise."""
-
-
-class Operation(Protocol):
-    """What the channel tells of one of its lanes; all of it in the channel's thread."""
-
-    lane: Lane
-
-    def frame(self, kind: int, payload: bytes) -> None:
-        """A frame of the guest."""
-
-    def lost(self, reason: str) -> None:
-        """The stream died; no frame will come."""
 
 
 T = TypeVar("T", bound=Operation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import SandboxError
 from bench.guest import wire
@@ -12,6 +12,18 @@ from bench.guest.mux import Lane, Sink, Source
 
 if TYPE_CHECKING:
     from bench.host.vm.channel import Channel
+
+
+class Operation(Protocol):
+    """What the channel tells of one of its lanes; all of it in the channel's thread."""
+
+    lane: Lane
+
+    def frame(self, kind: int, payload: bytes) -> None:
+        """A frame of the guest."""
+
+    def lost(self, reason: str) -> None:
+        """The stream died; no frame will come."""
 
 
 class Request:
