@@ -62,15 +62,15 @@ def mark(finding: Finding) -> Mark:
 
 
 def strain(finding: Finding) -> float:
-    """How much of its tolerance a finding uses up: 1 is the edge; 0 where there is no deviation."""
-    if finding.deviation is None:
+    """How much of its tolerance a finding uses up: 1 is the edge; 0 where it has none, or no deviation."""
+    if finding.deviation is None or finding.tolerance is None:
         return 0.0
     value = finding.deviation.estimate
-    low, high = finding.tolerance or (0.0, 0.0)
+    low, high = finding.tolerance
     width = max(abs(high if value >= 0 else low), 1e-9)
     return abs(value) / width
 
 
 def telling(findings: Sequence[Finding]) -> Finding:
-    """The finding that must stand for the others: the worst verdict, then the largest strain."""
+    """The finding that must stand for the others: worst verdict, then largest strain, then the first."""
     return min(findings, key=lambda f: (mark(f).rank, -strain(f)))

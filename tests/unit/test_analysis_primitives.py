@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bench.analysis import primitives
 from bench.model import Case, Finding, Interval, Tenant
+from bench.render import verdicts
 
 
 def a_finding(step: str, name: str, seconds: float | None) -> Finding:
@@ -41,3 +42,9 @@ def test_making_and_unmaking_are_told_apart():
 
 def test_nothing_measured_is_said():
     assert primitives.conclusion([a_finding("create", "veth", None)]) == "No primitive was measured."
+
+
+def test_without_a_tolerance_the_first_stands_for_the_others_whatever_its_ratio():
+    slowest = a_finding("create", "veth", 0.002)
+    compared = replace(a_finding("create", "namespace.net", 0.001), deviation=Interval(11.9, None, None, 3))
+    assert verdicts.telling([slowest, compared]) is slowest
