@@ -20,6 +20,7 @@ WANTED = ("virtio_pci", "virtio_blk", "virtio_console", "ext4", "virtio_net")
 
 _DIRECTORIES = ("bin", "dev", "modules", "proc", "root", "sys")
 APPLETS = (
+    "cat",
     "findfs",
     "ifconfig",
     "insmod",

@@ -25,7 +25,6 @@ PACKAGES = (
 
 # Where each file of bench/guest/boot goes, and its mode.
 PLACES: Mapping[str, tuple[str, int]] = {
-    "micro": ("usr/lib/isobench/micro", 0o755),
     "isobench-agent.service": ("etc/systemd/system/isobench-agent.service", 0o644),
     "dhcp.network": ("etc/systemd/network/80-dhcp.network", 0o644),
     "journald.conf": ("etc/systemd/journald.conf.d/isobench.conf", 0o644),

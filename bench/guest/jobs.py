@@ -7,6 +7,7 @@ workload. A job reads the channel's bytes on descriptor 0, writes bytes to 1, an
 from __future__ import annotations
 
 import os
+import sys
 
 from bench.guest import wire
 from bench.guest.child import Child, complete_path
@@ -48,14 +49,18 @@ class Job(Operation):
         self._closing = False
 
     def start(self, asked: dict[str, Any]) -> None:
-        """Import what it needs here, once for all jobs to come, and fork."""
+        """Fork. What it needs is imported here, once for all jobs, unless a program would wait for that."""
         asked = dict(asked)
-        body = _body(asked.pop("op"))
+        name = asked.pop("op")
+        if name not in MODULES:
+            raise ValueError(f"unknown operation '{name}'")
+        if not self._importing_delays(name):
+            _body(name)
         asked = self._resolved(asked)
         into, out, result = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
         theirs = (into[0], out[1], 2, result[1])
         try:
-            self._child = Child(self.loop, lambda: _carry_out(body, asked), theirs, self._ended)
+            self._child = Child(self.loop, lambda: _carry_out(name, asked), theirs, self._ended)
         finally:
             for fd in (into[0], out[1], result[1]):
                 os.close(fd)
@@ -64,6 +69,12 @@ class Job(Operation):
         os.set_blocking(result[0], False)
         self._result = result[0]
         self.loop.reader(self._result, self._read_result)
+
+    def _importing_delays(self, name: str) -> bool:
+        """Whether an import here would hold back a program's output: then the child imports for itself."""
+        return MODULES[name] not in sys.modules and any(
+            getattr(o, "child", None) for o in self.session.operations.values()
+        )
 
     def _resolved(self, asked: dict[str, Any]) -> dict[str, Any]:
         """With the group and PID of the `exec` it names, whose end it will hear of."""
@@ -127,8 +138,6 @@ class Job(Operation):
 
 
 def _body(operation: str) -> Body:
-    if operation not in MODULES:
-        raise ValueError(f"unknown operation '{operation}'")
     complete_path()
     import importlib
 
@@ -150,10 +159,10 @@ def warm(names: Iterable[str]) -> None:
         return
 
 
-def _carry_out(body: Body, asked: dict[str, Any]) -> None:
+def _carry_out(name: str, asked: dict[str, Any]) -> None:
     """In the child: run the function; its result, or the error that ended it, goes to descriptor 3."""
     try:
-        result = body(asked)
+        result = _body(name)(asked)
     except Exception as error:  # every error is the asker's to see
         result = trouble(error)
     os.write(3, wire.dumps(result))

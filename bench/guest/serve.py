@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REOPEN = 0.02
 """Seconds between looks at a port whose other end is closed."""
 BUSY = 10.0
-"""Seconds that others may keep the port open."""
+"""Seconds that others may keep the port open, and that it may take to appear."""
 REAP = 0.5
 """Seconds between looks for orphans, as PID 1."""
 
@@ -43,6 +43,7 @@ class Agent:
         """Serve over these descriptors until the other end is gone, and end all that it had started."""
         self._line = line = Line(self.loop, fds, self._frame, lambda reason: None)
         line.send(wire.hello(wire.ANNOUNCEMENT, facts()))
+        self.loop.later(0.0, self.prepare)
         while line.open:
             self.loop.once()
         self._end_session()
@@ -224,15 +225,30 @@ def serve_port(path: str) -> None:
 
 
 def _opened(path: str) -> int:
-    """The port, which one process at a time may hold: a child just forked may not have let go of it yet."""
+    """The port, which one process at a time may hold: a child just forked may not have let go of it yet.
+
+    The host adds it by a message, so it may also come after its driver.
+    """
     end = time.monotonic() + BUSY
     while True:
         try:
-            return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            return os.open(_device(path), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > end:
+            if error.errno not in (errno.EBUSY, errno.ENOENT) or time.monotonic() > end:
                 raise
         time.sleep(REOPEN)
+
+
+def _device(path: str, ports: str = "/sys/class/virtio-ports") -> str:
+    """That path; or, as long as nobody has made the link, the device of the virtio port it is named after."""
+    if os.path.exists(path) or not os.path.isdir(ports):
+        return path
+    wanted = os.path.basename(path)
+    for port in os.listdir(ports):
+        with open(f"{ports}/{port}/name", encoding="utf-8") as file:
+            if file.readline().strip() == wanted:
+                return f"/dev/{port}"
+    return path
 
 
 def _await_host(fd: int) -> None:

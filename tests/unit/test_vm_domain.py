@@ -50,6 +50,20 @@ def test_it_has_the_agents_port_and_nothing_that_costs_time():
     assert root.find("devices/interface") is None
 
 
+@given(st.integers(0, 6), st.integers(0, 4))
+def test_every_device_has_a_slot_of_its_own_on_the_root_complex(disks, nics):
+    devices = parsed(
+        disks=[Disk(Path(f"/{i}"), f"d{i}") for i in range(disks)],
+        nics=[Nic("user", mac=f"52:54:00:00:00:{i:02x}") for i in range(nics)],
+    ).find("devices")
+    placed = [a for e in devices for a in e.findall("address")]
+    slots = [int(a.get("slot"), 16) for a in placed]
+    assert len(placed) == disks + nics + 2  # the agent's bus and the source of random numbers
+    assert {a.get("bus") for a in placed} == {"0x00"}
+    assert len(set(slots)) == len(slots)
+    assert all(domain.FIRST_SLOT <= slot < 0x1F for slot in slots)
+
+
 def test_disks_carry_serials_and_an_overlay_names_what_it_reads_from():
     root = parsed(
         disks=[

@@ -20,6 +20,8 @@ from bench.model import Scalar
 AGENT = "isobench.agent.0"
 """Name of the virtio-serial port the guest's agent opens."""
 NAME_LENGTH = 60
+FIRST_SLOT = 2
+"""PCI slots below are the host bridge's and that of a display; 0x1f is the chipset's."""
 
 IOTUNE = {
     "io.read": "read_bytes_sec", "io.write": "write_bytes_sec",
@@ -166,6 +168,20 @@ def _devices(devices: Element, machine: Machine) -> None:
     rng = SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
     SubElement(devices, "panic", model="isa")
+    _place(devices)
+
+
+def _place(devices: Element) -> None:
+    """Every device in a slot of the root complex itself.
+
+    Left alone, libvirt puts each behind a PCI port of its own, so that it can be unplugged, and probing those
+    costs an emulated machine a second of its boot.
+    """
+    SubElement(devices, "controller", type="virtio-serial", index="0")
+    kinds = ("controller[@type='virtio-serial']", "disk", "interface", "rng")
+    for number, element in enumerate(e for kind in kinds for e in devices.findall(kind)):
+        SubElement(element, "address", type="pci", domain="0x0000", bus="0x00", function="0x0",
+                   slot=f"{FIRST_SLOT + number:#04x}")  # fmt: skip
 
 
 def _disk(devices: Element, disk: Disk, target: str) -> None:
