@@ -37,7 +37,7 @@ from bench.model import Tenant
 from tests.integration.engine_trial import Trial
 
 pytestmark = pytest.mark.live
-ROUNDS, WARMUP = 60, 2
+ROUNDS, WARMUP = 100, 2
 SEED = 1
 COMMAND = workload.argv(workload.find("start/ready"), "", {})
 SAYS = b'{"event": "first"}\n'
