@@ -10,6 +10,7 @@ Exit status 1 where any check ended otherwise.
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from tests import heldup
 
 LIMIT = 1800.0
 """Seconds a check may take before it has failed."""
+CLEANING = 60.0
+"""Seconds one that was interrupted may take to clean up."""
 SILENT, CAUGHT = 0, 1
 """Exit statuses of `bench check`."""
 
@@ -60,11 +63,17 @@ def check(pair: heldup.Pair, candidate: str, words: Sequence[str]) -> Check:
     argv = [sys.executable, "-m", "bench", "check", "--reference", pair.runtime, "--candidate", candidate,
             "--json", *words]  # fmt: skip
     began = time.monotonic()
-    done = subprocess.run(argv, capture_output=True, timeout=LIMIT, env=dict(pair.environment), check=False)
-    if not done.stdout:
-        raise SystemExit(f"bench check ended with {done.returncode}: {done.stderr.decode(errors='replace')}")
-    found = msgspec.json.decode(done.stdout, type=Comparison)
-    return Check(done.returncode, found, time.monotonic() - began)
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=pair.environment)
+    try:
+        said, errors = process.communicate(timeout=LIMIT)
+    except BaseException:
+        process.send_signal(signal.SIGINT)  # it removes by itself what it made
+        process.communicate(timeout=CLEANING)
+        raise
+    if not said:
+        raise SystemExit(f"bench check ended with {process.returncode}: {errors.decode(errors='replace')}")
+    found = msgspec.json.decode(said, type=Comparison)
+    return Check(process.returncode, found, time.monotonic() - began)
 
 
 def turns(pair: heldup.Pair, count: int, share: float, words: Sequence[str]) -> bool:
