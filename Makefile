@@ -7,14 +7,15 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 SUITE ?= cgroups
 RUNTIMES ?=
 RUN_OPTIONS ?=
+ALARMS ?=
 
 HOST_PACKAGES := python3-venv gcc libc6-dev docker.io iptables bubblewrap mmdebstrap iproute2 util-linux e2fsprogs \
 	libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 MACHINE_PACKAGES := qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients libvirt-dev pkg-config python3-dev \
 	dnsmasq-base busybox-static vagrant vagrant-libvirt openssh-client
-TEST_PACKAGES := chromium chromium-driver poppler-utils runsc crun podman fio iperf3 sysbench
+TEST_PACKAGES := chromium chromium-driver poppler-utils runsc crun podman fio iperf3 sysbench hyperfine
 
-.PHONY: help bench test check unit benchmark figures setup host-packages machine-packages test-packages services image machines matrix wheel clean
+.PHONY: help bench test check unit benchmark alarms figures setup host-packages machine-packages test-packages services image machines matrix wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,8 +37,11 @@ check: $(VENV)/.ready ## lint, types, import rules
 unit: $(VENV)/.ready ## the tests that need neither root nor Docker
 	$(BIN)/pytest tests/unit tests/contract
 
-benchmark: setup image machines ## what the harness itself costs, as ratios within one run
+benchmark: setup test-packages image machines ## what the harness itself costs, as ratios within one run
 	$(SUDO) $(BIN)/pytest tests/benchmarks --benchmark-only -o addopts="" -s
+
+alarms: setup image ## the gate seen live, for an hour and more: silent ten times, caught ten times; ALARMS="docker --count 3"
+	$(SUDO) $(BIN)/python -m tests.benchmarks.alarms $(ALARMS)
 
 figures: $(VENV)/.ready ## write the figures of docs/method.md again, from the recorded starts
 	$(BIN)/bench figures tests/fixtures/starts --write docs/method.md

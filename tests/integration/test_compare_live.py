@@ -13,13 +13,11 @@ from statistics import fmean, median
 
 import pytest
 
-from bench import arms, frames, runtimes, suite
-from bench import image as sandbox_image
+from bench import frames
 from bench.analysis import paired
-from bench.commands import comparing, judging
+from bench.commands import judging
 from bench.comparison import summary
-from bench.feasible import Host
-from bench.runtimes import namespace
+from tests import heldup
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
 
@@ -27,10 +25,11 @@ COMMAND = [sys.executable, "-m", "bench", "compare"]
 WIDE = ["--half-width", "0.06", "--seconds", "25"]
 
 
-def compare(tmp_path, *words):
+def compare(tmp_path, *words, env=None):
     return subprocess.run(
-        [*COMMAND, "--runs", str(tmp_path), "--json", *words], capture_output=True, text=True, timeout=400
-    )
+        [*COMMAND, "--runs", str(tmp_path), "--json", *words],
+        capture_output=True, text=True, timeout=400, env=env,
+    )  # fmt: skip
 
 
 def test_the_same_runtime_twice_is_never_called_slower(tmp_path, no_trace):
@@ -42,43 +41,19 @@ def test_the_same_runtime_twice_is_never_called_slower(tmp_path, no_trace):
     assert found["blocks"] >= 50 and found["fingerprint"]
 
 
-class Slow(namespace.Runtime):
-    """Namespaces whose start is held up by ten milliseconds."""
-
-    @contextlib.contextmanager
-    def open(self, tenant, arena):
-        with super().open(tenant, arena) as sandbox:
-
-            def late(argv, env):
-                time.sleep(0.01)
-                return sandbox.start(argv, env)
-
-            yield _With(sandbox, late)
-
-
-class _With:
-    """A sandbox with another `start`."""
-
-    def __init__(self, inner, start):
-        self._inner, self.start = inner, start
-
-    def __getattr__(self, name):
-        return getattr(self._inner, name)
-
-
-def test_a_start_that_takes_longer_is_found(tmp_path, no_trace):
-    wanted = comparing._with_policy(suite.load("startup"), 0.06, 25)
-    made = arms.of("namespace", "slow")
-    loaded = {"namespace": runtimes.load("namespace"), "process": runtimes.load("process"), "slow": Slow()}
-    host = Host.here(loaded, sandbox_image.find())
-    plan = arms.plan(wanted, made, seed=1, blocks=50)
-    _, found = comparing._measured(tmp_path, plan, host, quiet=True)
-    (judged,) = found.judged
-    assert judged.outcome == "slower", judged.reason
+def test_a_start_that_takes_longer_is_found_twice_before_it_is_said(tmp_path, no_trace):
+    with heldup.namespaces() as pair:
+        done = compare(tmp_path, pair.runtime, pair.late(0.01), *WIDE, env=pair.environment)
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    (judged,) = found["judged"]
+    assert judged["outcome"] == "slower" and judged["confirmed"], judged["reason"]
     ratio = next(
-        r for r in found.ratios if (r.metric, r.arm, r.against) == ("start.ready", "slow", "namespace")
+        r["ratio"]
+        for r in found["ratios"]
+        if (r["metric"], r["arm"], r["against"]) == ("start.ready", judged["arm"], "namespace")
     )
-    assert ratio.ratio.estimate > 1.2
+    assert ratio["estimate"] > 1.2
 
 
 def test_ctrl_c_leaves_a_judged_comparison_and_a_clean_host(tmp_path, no_trace):

@@ -2,62 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from bench.host import services
+from tests import dockerd
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
 
 COMMAND = [sys.executable, "-m", "bench"]
-
-
-class Daemon:
-    """A dockerd with directories and a socket of its own, and no networks."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.socket = root / "docker.sock"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {"DOCKER_HOST": f"unix://{self.socket}"}
-
-    def start(self) -> None:
-        (self.root / "docker.pid").unlink(missing_ok=True)
-        log = (self.root / "log").open("ab")
-        self.process = subprocess.Popen(
-            [
-                "dockerd", "--host", f"unix://{self.socket}", "--data-root", str(self.root / "data"),
-                "--exec-root", str(self.root / "exec"), "--pidfile", str(self.root / "docker.pid"),
-                "--bridge=none", "--iptables=false", "--ip-forward=false",
-            ],
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        deadline = time.monotonic() + 60
-        while not services.answers(self.socket):
-            assert time.monotonic() < deadline, (self.root / "log").read_text()[-2000:]
-            time.sleep(0.1)  # polling a daemon's start, bounded by the deadline above
-
-    def die(self) -> None:
-        assert self.process
-        self.process.kill()
-        self.process.wait(30)
-
-    def stop(self) -> None:
-        """Let it end its containers and its containerd in order."""
-        assert self.process
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
 
 
 @pytest.fixture
@@ -66,17 +23,8 @@ def daemon():
         from conftest import missing
 
         missing("dockerd is not installed (fix: apt-get install docker.io)")
-    root = Path(tempfile.mkdtemp(prefix="engine-"))
-    own = Daemon(root)
-    own.start()
-    try:
-        yield own
-    finally:
-        own.stop()
-        # Each start of it mounted its data directory onto itself, and the killed one left that.
-        while f" {root / 'data'} " in Path("/proc/mounts").read_text():
-            subprocess.run(["umount", str(root / "data")], check=True, timeout=30)
-        shutil.rmtree(root)
+    with dockerd.own() as daemon:
+        yield daemon
 
 
 def count(runs: Path, runtime: str) -> int:
