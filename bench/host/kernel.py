@@ -18,8 +18,11 @@ NAMESPACES = {
 }  # fmt: skip
 """The CLONE_NEW flags of <linux/sched.h> by the names in /proc/PID/ns."""
 CLONE_VM = 0x100
+CLONE_FS = 0x200
 PRIVATE = 0x4000 | 0x40000
 """MS_REC | MS_PRIVATE of mount(2)."""
+SLAVE = 0x80000
+"""MS_SLAVE of mount(2)."""
 LIFE = 30
 """Seconds after which an idle child ends by itself, should nobody be left to end it."""
 _PR_SET_PDEATHSIG = 1

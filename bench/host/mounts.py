@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import HostError
+from bench.host import kernel
 from bench.host.launch import wait_for
 from bench.ledger import Ledger, state_dir
 
@@ -196,11 +197,43 @@ def tool(argv: Sequence[str], problem: str, *, fix: str = "") -> str:
 
 
 @contextlib.contextmanager
+def hidden_below(directory: Path) -> Iterator[None]:
+    """Within the block, what this thread and its children mount below `directory` is seen by them alone.
+
+    A mount elsewhere still reaches the host where it lies below one that is shared.
+    """
+    flag = kernel.NAMESPACES["mnt"]
+    with ExitStack() as stack:
+        host, here = (_descriptor(name, stack) for name in ("/proc/thread-self/ns/mnt", "."))
+        above = next(p for p in (directory, *directory.parents) if os.path.ismount(p))
+        try:
+            kernel.unshare(flag)
+        except OSError as error:
+            raise HostError(
+                f"no mounts of our own can be had: {error.strerror}", fix="run as root"
+            ) from error
+        stack.callback(os.fchdir, here)  # setns(2) moves to the root
+        stack.callback(kernel.enter, host, flag)
+        # It refuses as long as a thread begun meanwhile shares root and working directory with this one.
+        stack.callback(kernel.unshare, kernel.CLONE_FS)
+        kernel.mount("none", str(above), "", kernel.SLAVE)
+        yield
+
+
+def _descriptor(name: str, stack: ExitStack) -> int:
+    """A descriptor of it, closed with the stack."""
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return fd
+
+
+@contextlib.contextmanager
 def root_view(image: Image, workloads: Path, scratch_base: Path, ledger: Ledger) -> Iterator[Path]:
     """A directory to chroot into: the image, /proc, /sys, /dev, /tmp, /workloads and /scratch.
 
     /scratch shows `scratch_base` together with whatever is mounted below it, now or later. Needs
-    root; HostError says which mount was refused.
+    root; HostError says which mount was refused. Only this process and its children see the view: libvirt
+    would take the control groups mounted in it for the host's.
     """
     scratch_base = claim(scratch_base)
     view = state_dir().resolve() / "roots" / f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
@@ -213,14 +246,15 @@ def root_view(image: Image, workloads: Path, scratch_base: Path, ledger: Ledger)
         stack.callback(ledger.gone, entry)
         stack.callback(undo_path, str(view))
         view.mkdir(parents=True)
+        # Shared on the host's side, so that a disk mounted below it later appears in the view too.
+        stack.enter_context(mounted(scratch_base, ("--rbind", "--make-rshared"), ledger, str(scratch_base)))
+        stack.enter_context(hidden_below(view))
         stack.enter_context(mounted(view, ("--bind", "-o", "ro"), ledger, str(image.root)))
         stack.enter_context(mounted(view / "proc", ("-t", "proc"), ledger, "proc"))
         stack.enter_context(mounted(view / "sys", slave, ledger, "/sys"))
         stack.enter_context(mounted(view / "dev", slave, ledger, "/dev"))
         stack.enter_context(mounted(view / "tmp", ("-t", "tmpfs", "-o", "mode=1777"), ledger, "tmpfs"))
         stack.enter_context(mounted(view / "workloads", ("--bind", "-o", "ro"), ledger, str(workloads)))
-        # Shared on the host's side, so that a disk mounted below it later appears in the view too.
-        stack.enter_context(mounted(scratch_base, ("--rbind", "--make-rshared"), ledger, str(scratch_base)))
         stack.enter_context(mounted(view / "scratch", slave, ledger, str(scratch_base)))
         yield view
 

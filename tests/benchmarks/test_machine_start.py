@@ -184,7 +184,7 @@ def test_a_further_workload_in_the_same_machine(benchmark, layer, arena, program
     ping, start = statistics.median(pings), statistics.median(starts)
     benchmark.extra_info.update(ping=ping, start=start, shell=shell, ratio=start / ping, bare=shell / ping)
     print(f"\n{program[0]}: ping {ping * 1e3:.2f} ms; a further workload {start * 1e3:.2f} ms, "
-          f"{start / ping:.1f} ×; from a shell in there {shell * 1e3:.2f} ms, {shell / ping:.1f} ×")  # fmt: skip
+          f"{start / ping:.1f} ×; by a shell inside {shell * 1e3:.2f} ms, {shell / ping:.1f} ×")  # fmt: skip
 
 
 def test_an_overlay_takes_the_same_time_whatever_it_lies_on(benchmark, tmp_path):

@@ -7,6 +7,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -479,6 +481,18 @@ def test_the_view_shows_disks_mounted_after_it_and_the_host_keeps_all_its_mounts
         with pytest.raises(OSError, match="Read-only"):
             (root / "usr/x").touch()
     assert system_mounts() == before
+
+
+def test_nobody_but_this_process_sees_the_view(tmp_path, ledger, sandbox_image):
+    host, own = (Path(f"/proc/{which}") for which in ("1", "thread-self"))
+    here, namespace = Path.cwd(), (own / "ns/mnt").readlink()
+    with mounts.root_view(sandbox_image, WORKLOADS, tmp_path / "scratch", ledger) as root:
+        known = mounts.parse_mountinfo((host / "mountinfo").read_text())
+        assert mounts.mounts_below(str(root), mounts.mounts())
+        assert mounts.mounts_below(str(root), known) == []
+        threading.Thread(target=time.sleep, args=(3,), daemon=True).start()
+    assert (Path.cwd(), (own / "ns/mnt").readlink()) == (here, namespace)
+    assert mounts.mounts_below(str(root), mounts.mounts()) == []
 
 
 def test_a_disk_is_a_whole_device_of_its_size_with_the_scheduler_asked_for(tmp_path, ledger):
