@@ -37,7 +37,7 @@ def _complete(run: Run, arms: Sequence[str]) -> list[Block]:
     """The blocks in which every arm was tried, by arm."""
     found: dict[int, dict[str, TrialRecord]] = {}
     for record in counted(run):
-        found.setdefault(record.block, {})[record.case.rpartition("/")[2]] = record
+        found.setdefault(record.block, {})[record.case.removeprefix(f"{record.experiment}/")] = record
     return [block for _, block in sorted(found.items()) if set(arms) <= set(block)]
 
 
