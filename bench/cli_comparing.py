@@ -16,7 +16,7 @@ _REPORT = click.option("--no-report", is_flag=True, help="Skip the HTML and PDF 
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="REFERENCE CANDIDATE...")
+@click.argument("names", nargs=-1, required=True, metavar="REFERENCE CANDIDATE... | RUN RUN")
 @click.option("--arms", is_flag=True, help="The names are arms, even where directories are called so.")
 @click.option("--suite", default="startup", show_default=True, help="A suite of starts with a [gate].")
 @click.option(
@@ -31,22 +31,23 @@ _REPORT = click.option("--no-report", is_flag=True, help="Skip the HTML and PDF 
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @_REPORT
 def compare(names: tuple[str, ...], arms: bool, as_json: bool, no_report: bool, **options: Any) -> None:
-    """Say whether sandboxes of a CANDIDATE start slower than those of REFERENCE.
+    """Say whether a CANDIDATE starts slower than REFERENCE.
 
     \b
     bench compare docker docker:crun              two OCI runtimes
     bench compare docker docker:crun docker:runsc several candidates at once
     bench compare docker@app:old docker@app:new   two images that the engine holds
+    bench compare runs/OLD runs/NEW               two run directories, by the ratios within each
 
-    All are started in turn, in random order, beside a second copy of the reference and the raw process, until
-    the interval of their ratio is narrow enough. A slow-down is measured twice before it is said.
+    Arms are started in turn, in random order, beside a second copy of the reference and the raw process,
+    until the interval of their ratio is narrow enough. A slow-down is measured twice before it is said.
 
     Exit status: 0 no slow-down was shown, 1 slower, 2 wrong usage, 3 nothing could be said, 130 interrupted.
     """
     from bench.commands import comparing, scope
 
     scope.enter(sys.argv[1:])
-    sys.exit(comparing.compare(names, as_json=as_json, report=not no_report, **options))
+    sys.exit(comparing.compare(names, arms=arms, as_json=as_json, report=not no_report, **options))
 
 
 @click.command(name="check")

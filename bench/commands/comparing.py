@@ -29,11 +29,16 @@ LOOK = 250
 """Blocks between two looks where the number of blocks is given."""
 
 
-def compare(names: Sequence[str], *, as_json: bool, report: bool, **options: Any) -> int:
+def compare(names: Sequence[str], *, arms: bool, as_json: bool, report: bool, **options: Any) -> int:
     """Measure, judge, keep `comparison.json` in the run directory, print it; the exit status.
 
-    `names` are the reference and then the candidates; `options` are those of `measured`.
+    `names` are the reference and then the candidates, or two run directories unless `arms` is set; `options`
+    are those of `measured`.
     """
+    from bench.commands import between
+
+    if not arms and between.named(names):
+        return between.compare(names, as_json=as_json, **options)
     directory, found = measured(names[0], names[1:], quiet=as_json, **options)
     return told(directory, found, as_json=as_json, report=report)
 

@@ -213,7 +213,7 @@ def _ratios(found: Comparison, metric: str, level: str) -> Iterator[Grid]:
         tuple(Column(name, name != heads[0]) for name in heads),
         tuple(_ratio(r, metric) for r in found.ratios if r.metric.partition(" ")[0] == metric),
     )  # fmt: skip
-    heads = ("Candidate", "Outcome", "Margin", "p", "p after Holm", "Would be found")
+    names = ("Candidate", "Outcome", "Margin", "p", "p after Holm", "Would be found")
     rows = []
     for one in found.judged:
         if one.metric == metric:
@@ -224,7 +224,7 @@ def _ratios(found: Comparison, metric: str, level: str) -> Iterator[Grid]:
         yield Grid(
             f"{metric}: the judgement",
             "p is of a slow-down of at most the margin; Holm's correction is over all that gate together.",
-            tuple(Column(name, name not in heads[:2]) for name in heads), tuple(rows),
+            tuple(Column(name, name not in names[:2]) for name in names), tuple(rows),
         )  # fmt: skip
 
 

@@ -92,8 +92,8 @@ def _warnings(run: Run, found: Comparison) -> Iterator[str]:
         yield f"Starts failed: {listed}. A block counts for a ratio only where both of its arms started."
     if run.plan.emulated:
         yield (
-            f"{', '.join(run.plan.emulated)} ran on an emulated CPU: the times are the emulator's, and a ratio "
-            "to what did not says nothing."
+            f"{', '.join(run.plan.emulated)} ran on an emulated CPU: the times are the emulator's, and a "
+            "ratio to what did not says nothing."
         )
 
 

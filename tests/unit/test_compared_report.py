@@ -43,8 +43,9 @@ def test_the_outcome_in_words_and_a_symbol_comes_first_then_its_picture(slower, 
     _, found = slower
     body = text[text.index("<body>") :]
     (judged,) = found.judged
-    places = [body.index(">✗</span> slower<"), body.index(judged.reason), body.index('id="fig-ratio-1"'),
-              body.index('id="fig-starts-1"'), body.index('id="fig-blocks-1"'), body.index("start.ready: the arms")]
+    parts = (">✗</span> slower<", judged.reason, 'id="fig-ratio-1"', 'id="fig-starts-1"', 'id="fig-blocks-1"',
+             "start.ready: the arms")  # fmt: skip
+    places = [body.index(part) for part in parts]
     assert places == sorted(places)
     assert "is the noise floor of start.ready" in body and "19 times in 20" in body
 
@@ -95,12 +96,10 @@ def test_the_page_is_self_contained_and_its_links_lead_somewhere(text):
 def test_hostile_names_stay_text(slower):
     run, found = slower
     judged = tuple(replace(j, reason=HOSTILE, arm=HOSTILE, metric=HOSTILE) for j in found.judged)
-    arms = tuple(replace(a, arm=HOSTILE) if a.role == "candidate" else a for a in found.arms)
     text = rendered(run, replace(found, judged=judged, notes=(HOSTILE,), excluded={HOSTILE: 3}))
     page = Page(text)
     assert len(page.all("script")) == 1 and not page.all("img")
     assert HOSTILE in page.text
-    assert rendered(run, replace(found, judged=(), arms=arms))
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -142,10 +141,11 @@ def test_a_comparison_prints_where_its_report_lies(tmp_path, capfd):
 
 
 def test_several_candidates_are_each_judged_and_confirmed_by_name(tmp_path):
-    run = a_run(tmp_path / "a", 60, slower=1.1, candidates=("docker:crun", "docker:runsc"))
+    both = ("docker:crun", "docker:runsc")
+    run = a_run(tmp_path / "a", 60, slower=1.1, candidates=both)
     first = concluded(run)
     assert {j.arm: j.outcome for j in first.judged} == {"docker:crun": "slower", "docker:runsc": "equivalent"}
-    second = concluded(a_run(tmp_path / "b", 60, slower=1.1, seed=4, candidates=("docker:crun", "docker:runsc")))
+    second = concluded(a_run(tmp_path / "b", 60, slower=1.1, seed=4, candidates=both))
     found = comparing._confirmed(first, second)
     assert {j.arm: j.confirmed for j in found.judged} == {"docker:crun": True, "docker:runsc": None}
     text = "\n".join(comparing.lines(found))

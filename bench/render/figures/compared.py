@@ -81,8 +81,9 @@ def _line(axes: Any, row: int, line: Line) -> list[float]:
     if len(ends) == 2:
         axes.plot(ends, [row, row], marker="|", markersize=9, linewidth=width, color=colour, zorder=3)
     axes.plot([middle], [row], marker=marker, markersize=7, linestyle="none", color=colour, zorder=4)
-    axes.text(0.0, row - 0.3, f"{line.name}: {spelled(line.ratio)}", transform=axes.get_yaxis_transform(),
-              color=sentinel("ink"), fontsize=11.5, va="center")  # fmt: skip
+    text = axes.text(0.0, row - 0.3, f"{line.name}: {spelled(line.ratio)}", va="center", fontsize=11.5,
+                     transform=axes.get_yaxis_transform(), color=sentinel("ink"))  # fmt: skip
+    text.set_in_layout(False)
     return [middle, *ends]
 
 
