@@ -143,13 +143,21 @@ def _to_reference(first: Side, second: Side, notes: list[str]) -> tuple[list[Pai
             if again is not None:
                 twice = between.judge(policy, one, again, second.median.get(metric))
                 said = decision.confirm(said, replace(twice, arm=name))
-            judged.append(said)
+            judged.append(_void(said, first.void.get((metric, one.ratio.arm)), "first"))
+            judged[-1] = _void(judged[-1], second.void.get((metric, other.ratio.arm)), "second")
             pairs.append((metric, name, one, other))
     judged = decision.family(judged, second.policy)
     return [
         _pair(metric, name, one, other, j.outcome, j.reason)
         for (metric, name, one, other), j in zip(pairs, judged, strict=True)
     ], judged
+
+
+def _void(judged: Judged, why: str | None, which: str) -> Judged:
+    """Invalid where that run's own result is."""
+    if why is None:
+        return judged
+    return replace(judged, outcome="invalid", reason=f"the {which} run is invalid by itself: {why}")
 
 
 def _alike(

@@ -38,6 +38,8 @@ class Side:
     again: Ratios = field(default_factory=dict)
     raw: Ratios = field(default_factory=dict)
     """Everything over the raw process."""
+    void: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """By metric and candidate why this run's own result is invalid, where it is."""
     median: Mapping[str, float] = field(default_factory=dict)
     """Of the reference by metric, in the metric's unit."""
 
@@ -109,7 +111,7 @@ def _of_comparison(run: Run, found: Comparison) -> Side:
     images = frozenset(part for part in found.image.split(", ") if part)
     return Side(
         run.id, title, run.host.identity, run.host.state, images, found.policy, found.reference,
-        code, again, raw, middle,
+        code, again, raw, {(j.metric, j.arm): j.reason for j in found.judged if j.outcome == "invalid"}, middle,
     )  # fmt: skip
 
 

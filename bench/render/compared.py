@@ -57,10 +57,12 @@ class Document:
     title: str
     question: str
     outcomes: tuple[Outcome, ...]
-    intervals: tuple[Figure, ...]
+    figures: tuple[Figure, ...]
+    """A metric each: the ratios against the margin, and every start of every arm."""
     short: tuple[Fact, ...]
     """The few numbers to know the outcome by: noise floor, what would have been found, blocks."""
-    starts: tuple[Figure, ...]
+    courses: tuple[Figure, ...]
+    """A metric each: the ratios over the blocks."""
     grids: tuple[Grid, ...]
     about: method.About
     glossary: tuple[Mark, ...]
@@ -71,6 +73,7 @@ def build(run: Run, found: Comparison) -> Document:
     table, readings = paired.table(run)
     candidates = [a.name for a in run.plan.arms if a.role == "candidate"]
     reference = next(a.name for a in run.plan.arms if a.role == "reference")
+    metrics = list(enumerate(_metrics(found), 1))
     judged = sorted(found.judged, key=lambda j: outcomes.mark(j).rank)
     return Document(
         title=f"{', '.join(candidates)} against {reference}",
@@ -78,9 +81,9 @@ def build(run: Run, found: Comparison) -> Document:
         outcomes=tuple(
             Outcome(outcomes.mark(j), j.arm, _words(j.metric), j.metric, j.reason) for j in judged
         ),
-        intervals=_intervals(found),
+        figures=tuple(figure for m in metrics for figure in _figures(found, table, *m)),
         short=tuple(_short(found)),
-        starts=tuple(_starts(found, table)),
+        courses=tuple(figure for m in metrics for figure in _courses(found, table, *m)),
         grids=tuple(_grids(found)),
         about=compared_about.about(run, found, readings),
         glossary=(*outcomes.MARKS.values(), outcomes.ONCE),
@@ -102,18 +105,20 @@ def _level(found: Comparison, metric: str) -> float:
     return found.policy.get(metric, Policy()).confidence
 
 
-def _intervals(found: Comparison) -> tuple[Figure, ...]:
-    """One picture a metric: the candidates, their second measurement, and both copies."""
-    drawn = []
-    for number, metric in enumerate(_metrics(found), 1):
-        policy = found.policy.get(metric, Policy())
-        margins = [j.margin for j in found.judged if j.metric == metric]
-        figure = figures.intervals(
-            f"fig-ratio-{number}", f"Time {_words(metric)}.", list(_lines(found, metric)),
-            max(margins, default=policy.margin), policy.equivalence, policy.confidence,
-        )  # fmt: skip
-        drawn.append(figure)
-    return tuple(one for one in drawn if one is not None)
+def _figures(found: Comparison, table: Table, number: int, metric: str) -> Iterator[Figure]:
+    """The two pictures of the first screen, where there is something to draw."""
+    drawn = (_intervals(found, number, metric), _starts(found, table, number, metric))
+    return (figure for figure in drawn if figure is not None)
+
+
+def _intervals(found: Comparison, number: int, metric: str) -> Figure | None:
+    """The candidates, their second measurement, and both copies."""
+    policy = found.policy.get(metric, Policy())
+    margins = [j.margin for j in found.judged if j.metric == metric]
+    return figures.intervals(
+        f"fig-ratio-{number}", f"Time {_words(metric)}.", list(_lines(found, metric)),
+        max(margins, default=policy.margin), policy.equivalence, policy.confidence,
+    )  # fmt: skip
 
 
 def _lines(found: Comparison, metric: str) -> Iterator[figures.Line]:
@@ -156,26 +161,25 @@ def _short(found: Comparison) -> Iterator[Fact]:
         yield Fact("is the second measurement", second.id, "; ".join([blocks, *sorted(said)]))
 
 
-def _starts(found: Comparison, table: Table) -> Iterator[Figure]:
-    """Dots and courses of every metric that is judged."""
-    reference = next((a.arm for a in found.arms if a.role == "reference"), None)
+def _starts(found: Comparison, table: Table, number: int, metric: str) -> Figure | None:
+    """Every start of every arm, the candidates first."""
     order = ("candidate", "reference", "repeat", "raw", "raw repeat")
     arms = sorted(found.arms, key=lambda a: order.index(a.role))
-    for number, metric in enumerate(_metrics(found), 1):
-        title = f"Every start, {_words(metric)}."
-        drawn = [
-            figures.every_start(f"fig-starts-{number}", title, table, metric, arms, _level(found, metric))
-        ]
-        if reference is not None:
-            others = [a.arm for a in arms if a.metric == metric and a.role in ("candidate", "repeat")]
-            pairs = [(arm, reference) for arm in others]
-            policy = found.policy.get(metric, Policy())
-            drawn.append(figures.over_blocks(f"fig-blocks-{number}", table, metric, pairs, policy))
-        yield from (one for one in drawn if one is not None)
+    title = f"Every start, {_words(metric)}."
+    return figures.every_start(f"fig-starts-{number}", title, table, metric, arms, _level(found, metric))
+
+
+def _courses(found: Comparison, table: Table, number: int, metric: str) -> list[Figure]:
+    """Ratios to the reference over the blocks, of the candidates and of its second copy."""
+    of = [a for a in found.arms if a.metric == metric]
+    reference = [a.arm for a in of if a.role == "reference"]
+    pairs = [(a.arm, r) for role in ("candidate", "repeat") for a in of if a.role == role for r in reference]
+    policy = found.policy.get(metric, Policy())
+    return figures.over_blocks(f"fig-blocks-{number}", table, metric, pairs, policy)
 
 
 def _grids(found: Comparison) -> Iterator[Grid]:
-    names = ("Arm", "Role", "n", "Failed", "Median", "Interval", "10 % below", "95 % below", "99 % below")
+    names = ("Arm", "Role", "n", "Failed", "Median", "Interval", "p10", "p95", "p99")
     gated = _metrics(found)
     metrics = dict.fromkeys([*gated, *(a.metric for a in found.arms)])
     for metric in metrics:

@@ -81,8 +81,9 @@ def _line(axes: Any, row: int, line: Line) -> list[float]:
     if len(ends) == 2:
         axes.plot(ends, [row, row], marker="|", markersize=9, linewidth=width, color=colour, zorder=3)
     axes.plot([middle], [row], marker=marker, markersize=7, linestyle="none", color=colour, zorder=4)
+    behind = {"facecolor": sentinel("paper"), "edgecolor": "none", "pad": 1}
     text = axes.text(0.0, row - 0.3, f"{line.name}: {spelled(line.ratio)}", va="center", fontsize=11.5,
-                     transform=axes.get_yaxis_transform(), color=sentinel("ink"))  # fmt: skip
+                     bbox=behind, transform=axes.get_yaxis_transform(), color=sentinel("ink"))  # fmt: skip
     text.set_in_layout(False)
     return [middle, *ends]
 
@@ -164,25 +165,32 @@ def _middle(axes: Any, arm: ArmSummary, row: int) -> None:
 
 def over_blocks(
     figure_id: str, table: Table, metric: str, pairs: Sequence[tuple[str, str]], policy: Policy
-) -> Figure | None:
-    """The ratio of each pair of arms in every block, in the order they were run; None without a block."""
+) -> list[Figure]:
+    """The ratio of each pair of arms in every block, in the order they were run; all on one scale."""
     found = {pair: _ratios(table, metric, *pair) for pair in pairs}
     found = {pair: ratios for pair, ratios in found.items() if np.isfinite(ratios).any()}
     if not found:
-        return None
+        return []
     kept = blocks.kept(table)
-    low, high = _room(np.concatenate([r[kept & np.isfinite(r)] for r in found.values()]), policy)
-    with sheet(460, 70 + 130 * len(found), len(found), 1, sharex=True) as (canvas, grid):
-        for place, ((arm, against), ratios) in enumerate(found.items()):
-            axes = grid[place][0]
-            _panel(axes, ratios, kept, (low, high), policy, named=place == 0)
-            axes.set_title(f"{arm} over {against}")
-            axes.set_ylabel("ratio, %")
-            axes.yaxis.set_major_formatter(lambda v, _: f"{v:+g}".replace("-", "−") if v else "0")
-        grid[-1][0].set_xlabel("block, in the order they were run")
-        legend(canvas, grid[0][0])
+    ends = _room(np.concatenate([r[kept & np.isfinite(r)] for r in found.values()]), policy)
+    return [
+        _course(f"{figure_id}-{number}", f"{arm} over {against}, block by block.", ratios, kept, ends, policy)
+        for number, ((arm, against), ratios) in enumerate(found.items(), 1)
+    ]
+
+
+def _course(
+    figure_id: str, title: str, ratios: Numbers, kept: blocks.Mask, ends: tuple[float, float], policy: Policy
+) -> Figure:
+    with sheet(460, 250) as (canvas, grid):
+        axes = grid[0][0]
+        _panel(axes, ratios, kept, ends, policy)
+        axes.set_ylabel("ratio, %")
+        axes.yaxis.set_major_formatter(lambda v, _: f"{v:+g}".replace("-", "−") if v else "0")
+        axes.set_xlabel("block, in the order they were run")
+        legend(canvas, axes)
         return finish(
-            canvas, figure_id, "Ratios over blocks.",
+            canvas, figure_id, title,
             "The machine's drift moves both starts of a block and cancels in their ratio; a slope or a step "
             "here is none of that. Triangles lie beyond the picture.",
         )  # fmt: skip
@@ -207,9 +215,7 @@ def _room(ratios: Numbers, policy: Policy) -> tuple[float, float]:
     return min(low, -margin) - room, max(high, margin) + room
 
 
-def _panel(
-    axes: Any, ratios: Numbers, kept: blocks.Mask, ends: tuple[float, float], policy: Policy, *, named: bool
-) -> None:
+def _panel(axes: Any, ratios: Numbers, kept: blocks.Mask, ends: tuple[float, float], policy: Policy) -> None:
     margin = 100 * policy.margin
     axes.axhspan(100 * (1 / (1 + policy.margin) - 1), margin, color=sentinel("grid"), zorder=0)
     axes.axhline(0, color=sentinel("soft"), linewidth=0.8, zorder=1)
@@ -221,28 +227,29 @@ def _panel(
     _dots(axes, number[good].astype(np.float64), ratios[good], "r2")
     for beyond, marker, edge in ((ratios > ends[1], "^", ends[1]), (ratios < ends[0], "v", ends[0])):
         at = number[drawn & kept & beyond]
-        axes.plot(at, np.full(len(at), edge), marker=marker, markersize=4, linestyle="none",
-                  color=sentinel("r2"), clip_on=False)  # fmt: skip
+        if at.size:  # an empty line that is not clipped has no extent, and the layout none either
+            axes.plot(at, np.full(len(at), edge), marker=marker, markersize=4, linestyle="none",
+                      color=sentinel("r2"), clip_on=False)  # fmt: skip
     left = drawn & ~kept
     if left.any():
         axes.plot(number[left], np.clip(ratios[left], *ends), marker="x", markersize=4, linestyle="none",
-                  color=sentinel("soft"), label="left out by a guard" if named else None)  # fmt: skip
-    _course(axes, number[known & kept], ratios[known & kept], named=named)
+                  color=sentinel("soft"), label="left out by a guard")  # fmt: skip
+    _middles(axes, number[known & kept], ratios[known & kept])
     axes.set_ylim(*ends)
     axes.set_xlim(0.5, len(ratios) + 0.5)
 
 
-def _course(axes: Any, at: Any, ratios: Numbers, *, named: bool) -> None:
+def _middles(axes: Any, at: Any, ratios: Numbers) -> None:
     """The moving median, and the trimmed mean of all as a dashed line."""
     if not ratios.size:
         return
     whole = 100 * math.expm1(estimate.trimmed(np.log1p(ratios / 100)).estimate)
     axes.axhline(whole, color=sentinel("ink"), linewidth=1.2, dashes=(4, 2), zorder=3,
-                 label="trimmed mean" if named else None)  # fmt: skip
+                 label="trimmed mean")  # fmt: skip
     if ratios.size < 2 * WINDOW:
         return
     windows = np.lib.stride_tricks.sliding_window_view(ratios, WINDOW)
     step = max(1, len(windows) // MOST_DOTS)
     axes.plot(at[WINDOW // 2 : WINDOW // 2 + len(windows)][::step], np.median(windows, axis=1)[::step],
               color=sentinel("ink"), linewidth=1.4, zorder=4,
-              label=f"median of {WINDOW} blocks" if named else None)  # fmt: skip
+              label=f"median of {WINDOW} blocks")  # fmt: skip
