@@ -107,11 +107,12 @@ def _of_comparison(run: Run, found: Comparison) -> Side:
         }
     middle = {a.metric: a.median.estimate for a in found.arms if a.arm == reference and a.median is not None}
     what = f"{', '.join(candidates)} against {reference}"
+    void = {(j.metric, j.arm): j.reason for j in found.judged if j.outcome == "invalid"}
     title = f"{run.path.name}, {what}, {found.blocks} blocks, {found.created}"
     images = frozenset(part for part in found.image.split(", ") if part)
     return Side(
         run.id, title, run.host.identity, run.host.state, images, found.policy, found.reference,
-        code, again, raw, {(j.metric, j.arm): j.reason for j in found.judged if j.outcome == "invalid"}, middle,
+        code, again, raw, void, middle,
     )  # fmt: skip
 
 

@@ -53,7 +53,11 @@ def test_a_suite_of_limits_cannot_be_compared_by_its_starts():
 
 def test_several_candidates_are_arms_of_one_block_and_each_is_named_once():
     made = arms.of("docker", "docker:crun", "docker", "docker@app:new")
-    assert [a.name for a in made if a.role == "candidate"] == ["docker:crun", "docker-candidate", "docker@app:new"]
+    assert [a.name for a in made if a.role == "candidate"] == [
+        "docker:crun",
+        "docker-candidate",
+        "docker@app:new",
+    ]
     plan = arms.plan(STARTUP, made, seed=1, blocks=2)
     assert len(plan.cases) == len({c.id for c in plan.cases}) == 7
     with pytest.raises(UsageError, match="docker:crun is named twice"):

@@ -1,4 +1,4 @@
-"""Two run directories held side by side: what may be said, what is refused, and how often it would be wrong."""
+"""Two run directories held side by side: what may be said, what is refused, how often it would be wrong."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ def put_starts(base, factor):
     run, cases = store.create(base, plan, HOST), {c.id: c for c in plan.cases}
     for t in plan.trials:
         runtime = cases[t.case].runtime
-        seconds = times(runtime, t.block) * rng.lognormvariate(0, 0.02) * (factor if runtime == "docker" else 1)
+        seconds = (
+            times(runtime, t.block) * rng.lognormvariate(0, 0.02) * (factor if runtime == "docker" else 1)
+        )
         run.write_trial(record(t, cases[t.case], seconds), [])
     return run.path
 
@@ -154,10 +156,21 @@ def test_what_both_runs_say_is_there_as_json(runs):
 
 
 def test_a_run_that_was_invalid_by_itself_vouches_for_nothing(runs, tmp_path):
-    bad = a_run(tmp_path, 120, pressure=0.9)
-    concluded(bad)
-    done = compare(runs["old"], bad.path)
-    assert done.exit_code == 3 and "invalid" in done.output
+    bad = a_run(tmp_path, 120)
+    found = concluded(bad)
+    void = tuple(replace(j, outcome="invalid", reason="others used the CPU") for j in found.judged)
+    bad.write_comparison(replace(found, judged=void))
+    for pair, which in (((runs["old"], bad.path), "second"), ((bad.path, runs["old"]), "first")):
+        done = compare(*pair)
+        assert done.exit_code == 3
+        assert f"invalid: the {which} run is invalid by itself: others used the CPU" in done.output
+
+
+def test_runs_with_nothing_in_common_say_so(runs, tmp_path):
+    disturbed = a_run(tmp_path, 120, pressure=0.9)
+    concluded(disturbed)
+    done = compare(runs["old"], disturbed.path)
+    assert done.exit_code == 3 and "no ratio of the same thing" in done.output
 
 
 def test_runs_of_other_machines_or_images_are_refused_with_both_values(runs, tmp_path):

@@ -43,8 +43,8 @@ def test_the_outcome_in_words_and_a_symbol_comes_first_then_its_picture(slower, 
     _, found = slower
     body = text[text.index("<body>") :]
     (judged,) = found.judged
-    parts = (">✗</span> slower<", judged.reason, 'id="fig-ratio-1"', 'id="fig-starts-1"', 'id="fig-blocks-1-1"',
-             "start.ready: the arms")  # fmt: skip
+    figures = [f'id="fig-{name}"' for name in ("ratio-1", "starts-1", "blocks-1-1")]
+    parts = (">✗</span> slower<", judged.reason, *figures, "start.ready: the arms")
     places = [body.index(part) for part in parts]
     assert places == sorted(places)
     assert "is the noise floor of start.ready" in body and "19 times in 20" in body
