@@ -113,9 +113,9 @@ def test_two_images_of_an_engine_are_arms_with_their_digests_and_need_nothing_in
     assert digests == {names[0]: images["isobench-test-empty:old"], f"{names[0]}-repeat": digests[names[0]],
                        names[1]: images["isobench-test-empty:new"], "raw": "", "raw-repeat": ""}  # fmt: skip
     assert len({*digests.values()}) == 3
-    assert {(a["n"], a["failed"]) for a in found["arms"] if a["metric"] == "start.ready"} == {(3, 0)}
     assert found["image"] == sandbox_image.find().digest and found["reference"].endswith(digests[names[0]])
     run = frames.load(next(tmp_path.iterdir()))
+    assert [r.reason for r in run.records if r.status != "ok"] == [] and len(run.records) == 4 * 5
     assert {r.image for r in run.records if r.runtime == names[1]} == {digests[names[1]]}
 
 
@@ -129,8 +129,12 @@ def test_two_runs_on_disk_are_held_side_by_side(tmp_path, no_trace):
     for _ in range(2):
         done = compare(tmp_path, *QUIET, "process", "process", "--blocks", "60")
         assert done.returncode in (0, 3), done.stderr
-    done = compare(tmp_path, *(str(run) for run in sorted(tmp_path.iterdir())))
+    runs = sorted(tmp_path.iterdir())
+    done = compare(tmp_path, *map(str, runs))
     assert done.returncode in (0, 3), done.stderr
+    if any(all(paired.table(frames.load(run))[0].excluded) for run in runs):
+        assert "no ratio of the same thing" in done.stderr  # the host was disturbed all the while
+        return
     (judged,) = json.loads(done.stdout)["judged"]
     assert judged["arm"] == "process-candidate" and judged["outcome"] != "slower"
 
