@@ -6,25 +6,55 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench import plan as planning
-from bench.errors import UsageError
+from bench import runtimes
+from bench.errors import SuiteError, UsageError
+from bench.limits import nearest
 from bench.model import Arm, Case, Plan, Suite
 
 BASELINE = "process"
 
 
-def of(reference: str, candidate: str) -> tuple[Arm, ...]:
-    """Candidate and reference, a second copy of the reference (A/A), and the raw process twice.
+def of(reference: str, *candidates: str) -> tuple[Arm, ...]:
+    """The candidates and the reference, a second copy of the reference (A/A), and the raw process twice.
 
     Arms are named after what they are, so that those of many comparisons can be put in one history.
+    UsageError without a candidate, or where one is named twice.
     """
-    name = candidate if candidate != reference else f"{candidate}-candidate"
+    if not candidates:
+        raise UsageError(f"there is nothing to compare {reference} with",
+                         fix=f"bench compare {reference} CANDIDATE")  # fmt: skip
+    if twice := [one for one in candidates if candidates.count(one) > 1]:
+        raise UsageError(f"the candidate {twice[0]} is named twice", fix="name it once")
+    named = {one if one != reference else f"{one}-candidate": one for one in candidates}
     return (
         Arm(reference, "reference", reference),
-        Arm(name, "candidate", candidate),
+        *(Arm(name, "candidate", one) for name, one in named.items()),
         Arm(f"{reference}-repeat", "repeat", reference),
         Arm("raw", "raw", BASELINE),
         Arm("raw-repeat", "raw repeat", BASELINE),
     )
+
+
+def gated(suite: Suite, arms: Sequence[Arm]) -> Suite:
+    """The suite with the policies that these arms are judged by, a metric each.
+
+    Where an arm's runtime has a policy of its own (`[gate."METRIC".RUNTIME]`) that one holds for the whole
+    comparison, the coarsest of them where there are several: all arms of a block are measured equally often.
+    """
+    for name in {name for own in suite.gates.values() for name in own}:
+        if name not in runtimes.names():
+            raise SuiteError(f"suite '{suite.name}' has a gate for '{name}'{nearest(name, runtimes.names())}",
+                             fix=f"the runtimes are: {', '.join(runtimes.names())}")  # fmt: skip
+    names = {runtimes.split(a.runtime)[0] for a in arms if a.role in ("reference", "candidate")}
+    gate = {
+        metric: max(
+            (own for name, own in suite.gates.get(metric, {}).items() if name in names),
+            key=lambda policy: policy.half_width,
+            default=policy,
+        )
+        for metric, policy in suite.gate.items()
+    }
+    return replace(suite, gate=gate, gates={})
 
 
 def plan(suite: Suite, arms: Sequence[Arm], *, seed: int, blocks: int, emulated: Sequence[str] = ()) -> Plan:

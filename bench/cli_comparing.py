@@ -12,9 +12,12 @@ RUNS = Path("runs")
 """Where runs go unless a command is told otherwise."""
 
 
+_REPORT = click.option("--no-report", is_flag=True, help="Skip the HTML and PDF report.")
+
+
 @click.command()
-@click.argument("reference")
-@click.argument("candidate")
+@click.argument("names", nargs=-1, required=True, metavar="REFERENCE CANDIDATE... | RUN RUN")
+@click.option("--arms", is_flag=True, help="The names are arms, even where directories are called so.")
 @click.option("--suite", default="startup", show_default=True, help="A suite of starts with a [gate].")
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Where runs go."
@@ -26,10 +29,17 @@ RUNS = Path("runs")
 @click.option("--blocks", type=click.IntRange(1), help="Measure this many blocks, however narrow it gets.")
 @click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-def compare(reference: str, candidate: str, as_json: bool, **options: Any) -> None:
-    """Say whether sandboxes of CANDIDATE start slower than those of REFERENCE, e.g. docker docker:crun.
+@_REPORT
+def compare(names: tuple[str, ...], arms: bool, as_json: bool, no_report: bool, **options: Any) -> None:
+    """Say whether a CANDIDATE starts slower than REFERENCE.
 
-    Both are started in turn, in random order, beside a second copy of the reference and the raw process,
+    \b
+    bench compare docker docker:crun              two OCI runtimes
+    bench compare docker docker:crun docker:runsc several candidates at once
+    bench compare docker@app:old docker@app:new   two images that the engine holds
+    bench compare runs/OLD runs/NEW               two run directories, by the ratios within each
+
+    Arms are started in turn, in random order, beside a second copy of the reference and the raw process,
     until the interval of their ratio is narrow enough. A slow-down is measured twice before it is said.
 
     Exit status: 0 no slow-down was shown, 1 slower, 2 wrong usage, 3 nothing could be said, 130 interrupted.
@@ -37,7 +47,7 @@ def compare(reference: str, candidate: str, as_json: bool, **options: Any) -> No
     from bench.commands import comparing, scope
 
     scope.enter(sys.argv[1:])
-    sys.exit(comparing.compare(reference, candidate, as_json=as_json, **options))
+    sys.exit(comparing.compare(names, arms=arms, as_json=as_json, report=not no_report, **options))
 
 
 @click.command(name="check")
@@ -82,7 +92,8 @@ def compare(reference: str, candidate: str, as_json: bool, **options: Any) -> No
     "floor and smallest slow-down.  [N: 2000]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check_(reference: str, candidate: str | None, aa: int | None, **options: Any) -> None:
+@_REPORT
+def check_(reference: str, candidate: str | None, aa: int | None, no_report: bool, **options: Any) -> None:
     """A comparison for CI: `bench compare`, written as JUnit, Markdown and history where these are named.
 
     Without a candidate the reference is compared with itself: a check of the machine, which must stay silent.
@@ -101,8 +112,8 @@ def check_(reference: str, candidate: str | None, aa: int | None, **options: Any
     if aa:
         for name in ("junit", "markdown", "history"):
             options.pop(name)
-        sys.exit(checking.gauge(reference, aa, **options))
-    sys.exit(checking.check(reference, candidate, **options))
+        sys.exit(checking.gauge(reference, aa, report=not no_report, **options))
+    sys.exit(checking.check(reference, candidate, report=not no_report, **options))
 
 
 FORMATS = ["bencher", "csv", "github_action_benchmark", "junit", "markdown", "openmetrics", "parquet",

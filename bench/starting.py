@@ -35,7 +35,7 @@ from bench.model import (
     TrialRecord,
 )
 from bench.observe import Sampler
-from bench.runtimes import Arena, Process, Runtime, Sandbox
+from bench.runtimes import Arena, OfImage, Process, Runtime, Sandbox
 
 SOCKET = "ready"
 """Name of the payload's socket in the tenant's scratch directory."""
@@ -93,10 +93,16 @@ class Starter:
         record = TrialRecord(
             index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,
             runtime=case.runtime, status="broken" if reason else "ok", reason=reason,
-            image=arena.image.digest if arena.image else "host", wall_time=wall, duration=ended - origin,
+            image=self._image(case, arena), wall_time=wall, duration=ended - origin,
             workload_seconds=ended - origin, tenants=(tenant,), params=dict(case.params),
         )  # fmt: skip
         return record, [speed, *sampler.samples()]
+
+    def _image(self, case: Case, arena: Arena) -> str:
+        """Digest of what was started: the runtime's own image, else the sandbox image."""
+        runtime = self._runtimes[case.runtime]
+        own = runtime.own_image() if isinstance(runtime, OfImage) else ""
+        return own or (arena.image.digest if arena.image else "host")
 
     def _tenant(
         self, case: Case, arena: Arena, command: Sequence[str], origin: float

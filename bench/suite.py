@@ -72,10 +72,12 @@ def parse(text: str, name: str, source: str) -> Suite:
     repeated = {e.name for e in experiments if [x.name for x in experiments].count(e.name) > 1}
     if repeated:
         raise SuiteError(f"{source}: experiment '{repeated.pop()}' is there twice")
+    gates = {metric: reader.policies(metric, raw) for metric, raw in document.get("gate", {}).items()}
     suite = Suite(
         name=name,
         kind=kind,
-        gate={metric: reader.policy(metric, raw) for metric, raw in document.get("gate", {}).items()},
+        gate={metric: policies.pop("") for metric, policies in gates.items()},
+        gates={metric: policies for metric, policies in gates.items() if policies},
         title=reader.text_of(document, "title"),
         question=reader.text_of(document, "question"),
         experiments=experiments,
@@ -210,10 +212,21 @@ class _Reader:
                 quick["limits"][name] = {t: list(self.limits({name: v})[name]) for t, v in per_tenant.items()}
         return quick
 
-    def policy(self, metric: str, raw: object) -> Policy:
-        """The policy of `[gate."METRIC"]`."""
+    def policies(self, metric: str, raw: object) -> dict[str, Policy]:
+        """By runtime the policies of `[gate."METRIC".RUNTIME]`, and by "" the one of `[gate."METRIC"]`.
+
+        What a runtime's own does not say is as in the one for all.
+        """
         if not isinstance(raw, dict):
             raise self.fail(f"gate.{metric} must be a table", metric)
+        common = {key: value for key, value in raw.items() if not isinstance(value, dict)}
+        own = {key: value for key, value in raw.items() if isinstance(value, dict)}
+        return {"": self.policy(metric, common)} | {
+            name: self.policy(f"{metric}.{name}", {**common, **values}) for name, values in own.items()
+        }
+
+    def policy(self, metric: str, raw: Mapping[str, Any]) -> Policy:
+        """A policy of the gate; `metric` is what messages call it."""
         known = {f.name: f.default for f in fields(Policy)}
         self.keys(raw, set(known), "gate")
         for key, value in raw.items():

@@ -44,7 +44,11 @@ def assemble(
             raise UsageError(f"suite '{wanted.name}' is of the host itself and runs in no other runtime",
                              fix=f"bench run --suite {suite}")  # fmt: skip
         runtimes = ",".join(wanted.runtimes)
-    loaded = load_runtimes(chosen_runtimes(runtimes, wanted.runtimes))
+    chosen = chosen_runtimes(runtimes, wanted.runtimes)
+    if foreign := [name for name in chosen if "@" in name]:
+        raise UsageError(f"{foreign[0]}: a run measures all runtimes on one image",
+                         fix="bench compare docker@IMAGE docker@IMAGE")  # fmt: skip
+    loaded = load_runtimes(chosen)
     if only and not any(only in e.name for e in wanted.experiments):
         known = [e.name for e in wanted.experiments]
         raise UsageError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from bench import arms as arming
 from bench import suite as suites
 from bench.commands import comparing
 from bench.errors import NothingToRunError, UsageError
@@ -31,6 +32,7 @@ def check(
     summary: Path | None,
     history: str | None,
     as_json: bool,
+    report: bool,
     **options: Any,
 ) -> int:
     """Compare, write every output that was asked for, print; the exit status is that of `bench compare`.
@@ -40,11 +42,11 @@ def check(
     """
     for file in (junit, markdown, summary):
         _refuse_unwritable(file)
-    directory, found = comparing.measured(reference, candidate or reference, quiet=as_json, **options)
+    directory, found = comparing.measured(reference, [candidate or reference], quiet=as_json, **options)
     _hand_on(directory, found, junit, markdown, summary)
     if history:
         _remember(history, found)
-    return comparing.told(directory, found, as_json=as_json)
+    return comparing.told(directory, found, as_json=as_json, report=report)
 
 
 def gauge(
@@ -58,18 +60,20 @@ def gauge(
     seconds: float,
     summary: Path | None,
     as_json: bool,
+    report: bool,
 ) -> int:
     """Record the reference against itself for `seconds`, replay `count` comparisons, print what came out."""
     from bench.exchange.markdown import escape
 
     _refuse_unwritable(summary)
-    wanted = suites.load(suite)
+    arms = arming.of(reference, reference)
+    wanted = arming.gated(suites.load(suite), arms)
     judged = {m: replace(p, half_width=half_width or p.half_width) for m, p in wanted.gate.items()}
     # No width ends a recording: it lasts as long as there is time, or for the largest number of blocks.
     whole = {metric: replace(p, half_width=0.0, seconds=seconds) for metric, p in wanted.gate.items()}
     chosen = seed if seed is not None else int(time.time())
     directory, found = comparing.once(
-        replace(wanted, gate=whole), reference, reference, runs=runs, seed=chosen, quiet=as_json
+        replace(wanted, gate=whole), arms, runs=runs, seed=chosen, quiet=as_json
     )
     if found.stopped != "interrupted":
         gauged = instruments(directory, judged, count, chosen)
@@ -77,6 +81,8 @@ def gauge(
         click.echo(msgspec.json.encode(gauged).decode() if as_json else "\n".join(said))
         if summary is not None:
             _append(summary, "".join(f"- {escape(line)}\n" for line in said))
+    if report:
+        comparing.reported(directory)
     click.echo(f"run: {directory.path}", err=True)
     return 130 if found.stopped == "interrupted" else 0
 

@@ -1,10 +1,11 @@
-"""Comparing two runtimes by their starts, interleaved in one run: measure until narrow enough, then judge."""
+"""Comparing runtimes by their starts, interleaved in one run: measure until narrow enough, then judge."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from bench import suite as suites
 from bench.commands import assembly
 from bench.errors import BenchError, NothingToRunError, UsageError
 from bench.feasible import Host
-from bench.model import Comparison, Interval, Plan, Policy, Stop, Suite
+from bench.model import Arm, Comparison, Confirmation, Interval, Plan, Policy, Stop, Suite
+from bench.runtimes import OfImage, Runtime
 from bench.store import RunDirectory
 
 JUDGE = 600
@@ -27,18 +29,23 @@ LOOK = 250
 """Blocks between two looks where the number of blocks is given."""
 
 
-def compare(reference: str, candidate: str, *, as_json: bool, **options: Any) -> int:
+def compare(names: Sequence[str], *, arms: bool, as_json: bool, report: bool, **options: Any) -> int:
     """Measure, judge, keep `comparison.json` in the run directory, print it; the exit status.
 
-    `options` are those of `measured`.
+    `names` are the reference and then the candidates, or two run directories unless `arms` is set; `options`
+    are those of `measured`.
     """
-    directory, found = measured(reference, candidate, quiet=as_json, **options)
-    return told(directory, found, as_json=as_json)
+    from bench.commands import between
+
+    if not arms and between.named(names):
+        return between.compare(names, as_json=as_json, **options)
+    directory, found = measured(names[0], names[1:], quiet=as_json, **options)
+    return told(directory, found, as_json=as_json, report=report)
 
 
 def measured(
     reference: str,
-    candidate: str,
+    candidates: Sequence[str],
     *,
     suite: str,
     runs: Path,
@@ -50,15 +57,16 @@ def measured(
 ) -> tuple[RunDirectory, Comparison]:
     """The run directory of a new comparison and what it found; `seconds` are those of one measurement.
 
-    A candidate that comes out slower is measured once more in a run of its own, and is slower only where
-    both agree.
+    A candidate that comes out slower is measured once more in a run of its own, with all the others, and is
+    slower only where both agree.
     """
-    wanted = _with_policy(suites.load(suite), half_width, seconds, blocks)
+    arms = arming.of(reference, *candidates)
+    wanted = _with_policy(arming.gated(suites.load(suite), arms), half_width, seconds, blocks)
     chosen = seed if seed is not None else int(time.time())
-    directory, found = once(wanted, reference, candidate, runs=runs, seed=chosen, quiet=quiet)
+    directory, found = once(wanted, arms, runs=runs, seed=chosen, quiet=quiet)
     if any(j.outcome == "slower" for j in found.judged):
         click.echo("slower: measuring once more before that is said", err=True)
-        again, second = once(wanted, reference, candidate, runs=runs, seed=chosen + 1, quiet=quiet)
+        again, second = once(wanted, arms, runs=runs, seed=chosen + 1, quiet=quiet)
         found = _confirmed(found, second)
         directory.write_comparison(found)
         click.echo(f"second run: {again.path}", err=True)
@@ -66,22 +74,41 @@ def measured(
 
 
 def once(
-    wanted: Suite, reference: str, candidate: str, *, runs: Path, seed: int, quiet: bool
+    wanted: Suite, arms: Sequence[Arm], *, runs: Path, seed: int, quiet: bool
 ) -> tuple[RunDirectory, Comparison]:
     """One measurement by the policies of `wanted`, judged; NothingToRunError where an arm cannot start."""
-    arms = arming.of(reference, candidate)
     host = assembly.host_for([a.runtime for a in arms])
     _refuse_missing(host)
+    pinned = [replace(arm, image=_image(host.runtimes[arm.runtime])) for arm in arms]
     first = max((policy.minimum for policy in wanted.gate.values()), default=0)
-    plan = arming.plan(wanted, arms, seed=seed, blocks=first, emulated=assembly.emulated(host))
+    plan = arming.plan(wanted, pinned, seed=seed, blocks=first, emulated=assembly.emulated(host))
     return _measured(runs, plan, host, quiet=quiet)
 
 
-def told(directory: RunDirectory, found: Comparison, *, as_json: bool) -> int:
-    """Print a comparison, for people or as JSON, and where it lies; the exit status."""
+def told(directory: RunDirectory, found: Comparison, *, as_json: bool, report: bool) -> int:
+    """Print a comparison, for people or as JSON, and where it and its report lie; the exit status."""
     click.echo(msgspec.json.encode(found).decode() if as_json else "\n".join(lines(found)))
+    if report:
+        reported(directory)
     click.echo(f"run: {directory.path}", err=True)
     return 130 if found.stopped == "interrupted" else _status(found)
+
+
+def reported(directory: RunDirectory) -> None:
+    """Write the report, in a process of its own, and print where; a report that fails changes no outcome."""
+    argv = [sys.executable, "-m", "bench", "report", str(directory.path)]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=JUDGE, check=False, start_new_session=True
+    )
+    if done.returncode:
+        click.echo(f"no report was written: {done.stderr.strip()}", err=True)
+    for file in done.stdout.splitlines():
+        click.echo(f"report: {file}", err=True)
+
+
+def _image(runtime: Runtime) -> str:
+    """Digest of the image that an arm has of its own; "" where it takes the sandbox image."""
+    return runtime.own_image() if isinstance(runtime, OfImage) else ""
 
 
 def _with_policy(
@@ -165,10 +192,18 @@ def _confirmed(first: Comparison, second: Comparison) -> Comparison:
     """The first comparison, its slow-downs held against the second measurement."""
     from bench.comparison import decision
 
-    others = {j.metric: j for j in second.judged}
-    judged = tuple(decision.confirm(j, others[j.metric]) if j.metric in others else j for j in first.judged)
+    others = {(j.metric, j.arm): j for j in second.judged}
+    judged = tuple(
+        decision.confirm(j, others[j.metric, j.arm]) if (j.metric, j.arm) in others else j
+        for j in first.judged
+    )
+    gated, references = {j.metric for j in judged}, {j.against for j in judged}
+    again = Confirmation(
+        second.id, second.blocks, second.excluded,
+        tuple(r for r in second.ratios if r.metric in gated and r.against in references), second.judged,
+    )  # fmt: skip
     note = f"measured once more as {second.id}"
-    return replace(first, judged=judged, notes=(*first.notes, note))
+    return replace(first, judged=judged, notes=(*first.notes, note), confirmation=again)
 
 
 def _status(found: Comparison) -> int:
@@ -179,7 +214,9 @@ def _status(found: Comparison) -> int:
 
 def lines(found: Comparison) -> list[str]:
     """The outcome of each metric, the medians of the arms, the noise floor, and what was left out."""
-    said = [f"{j.metric}: {j.outcome}: {j.reason}" for j in found.judged]
+    several = len({j.arm for j in found.judged}) > 1
+    named = {j: f"{j.metric} of {j.arm}" if several else j.metric for j in found.judged}
+    said = [f"{name}: {j.outcome}: {j.reason}" for j, name in named.items()]
     gated = {j.metric for j in found.judged}
     for arm in found.arms:
         if arm.metric in gated and arm.median is not None:
@@ -191,7 +228,8 @@ def lines(found: Comparison) -> list[str]:
             said.append(f"  noise floor: {ratio.arm} over {ratio.against} {_ratio(ratio.ratio)}")
     for judged in found.judged:
         if judged.detectable is not None:
-            said.append(f"  smallest slow-down found 19 times in 20: {100 * judged.detectable:.1f} %")
+            of = f", {judged.arm}" if several else ""
+            said.append(f"  smallest slow-down found 19 times in 20{of}: {100 * judged.detectable:.1f} %")
     left = ", ".join(f"{n} for {why}" for why, n in found.excluded.items())
     ended = {"width": "narrow enough", "blocks": "the most blocks", "time": "time is up"}
     said.append(f"{found.blocks} blocks in {found.duration:.0f} s, left out: {left or 'none'}; "

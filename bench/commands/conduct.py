@@ -23,6 +23,8 @@ from bench.store import RunDirectory
 
 if TYPE_CHECKING:
     from bench.commands.progress import Display
+    from bench.frames import Run
+    from bench.render.html import Content
 
 
 def chosen(run: Path | None, runs: Path) -> Path:
@@ -208,13 +210,7 @@ def _finished(findings: list[Finding]) -> int:
 
 def write_report(path: Path, *, html: bool, pdf: bool, output: Path | None) -> list[Path]:
     """Write the documents of the run at `path`; judged first where that was not done yet."""
-    from bench import frames
-    from bench.render import document
-
-    if store.open_run(path).findings() is None:
-        analyse(path, as_json=False)
-    loaded = frames.load(path)
-    content = document.build(loaded)
+    loaded, content = _document(path)
     target = output or path
     target.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -229,3 +225,24 @@ def write_report(path: Path, *, html: bool, pdf: bool, output: Path | None) -> l
         (target / "report.pdf").write_bytes(pdf_document.render(loaded, content))
         written.append(target / "report.pdf")
     return written
+
+
+def _document(path: Path) -> tuple[Run, Content]:
+    """The run and what its report says; of a comparison that was killed, what its blocks until then say."""
+    from bench import frames
+    from bench.render import compared, document
+
+    directory = store.open_run(path)
+    if directory.info.plan.arms:
+        if directory.comparison() is None:
+            from bench.commands import judging
+
+            judging.conclude(path, sum(r.duration for r in directory.trials()), "interrupted")
+        found = directory.comparison()
+        assert found is not None
+        loaded = frames.load(path)
+        return loaded, compared.build(loaded, found)
+    if directory.findings() is None:
+        analyse(path, as_json=False)
+    loaded = frames.load(path)
+    return loaded, document.build(loaded)

@@ -63,6 +63,7 @@ def comparison(
 ) -> Comparison:
     """The whole comparison of a run of arms; every outcome is invalid where the machine was too disturbed."""
     found = summary.summarise(table, roles(run), run.plan.suite.gate, seed=run.plan.seed)
+    own = {a.name: a.image for a in run.plan.arms if a.image}
     disturbed = guards.environment(readings, Guards())
     judged = tuple(_invalid(j, disturbed) if disturbed else j for j in found.judged)
     gate = run.plan.suite.gate
@@ -73,9 +74,11 @@ def comparison(
         format=FORMAT, id=run.id, created=run.created, version=__version__, suite=run.plan.suite.name,
         seed=run.plan.seed, policy=run.plan.suite.gate, fingerprint=fingerprint(run.host.identity),
         identity=run.host.identity, state=run.host.state,
-        image=", ".join(sorted({r.image for r in run.records})), reference=reference.runtime,
+        image=", ".join(sorted({r.image for r in run.records} - set(own.values()))),
+        reference=" ".join(filter(None, (reference.runtime, reference.image))),
         commit=commit(), blocks=len(table.excluded), excluded=blocks.exclusions(table), stopped=stopped,
-        duration=seconds, arms=found.arms, ratios=_known(found.ratios), judged=judged, notes=run.notes,
+        duration=seconds, arms=tuple(replace(a, image=own.get(a.arm, "")) for a in found.arms),
+        ratios=_known(found.ratios), judged=judged, notes=run.notes,
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ class Guards:
     throttled_blocks: float = 0.01
 
 
-_NAMES = {
+NAMES = {
     "cpu_pressure": "CPU pressure",
     "io_pressure": "I/O pressure",
     "memory_pressure": "memory pressure",
@@ -69,11 +69,12 @@ _NAMES = {
     "spin": "calibration loop",
     "swapped_in": "pages swapped in",
 }
+"""What a field of a reading is called in the reason why a block is left out, in the order they are asked."""
 
 
 def reason(reading: Reading, guards: Guards) -> str:
     """Why this block is left out, or "". Without the value, so that blocks can be counted by reason."""
-    for name, title in _NAMES.items():
+    for name, title in NAMES.items():
         value, limit = getattr(reading, name), getattr(guards, name)
         if value is not None and value > limit:
             return f"{title} above {limit:g}"

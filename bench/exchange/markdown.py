@@ -12,20 +12,13 @@ from collections.abc import Iterator
 from bench.exchange import Starts
 from bench.exchange._reading import bounds, fails, judgements, noise, summaries, to_reference
 from bench.exchange._text import finite, line
-from bench.model import ArmSummary, Comparison, Interval, Judged, Outcome
+from bench.model import ArmSummary, Comparison, Interval, Judged
 from bench.render import numbers
+from bench.render.outcomes import ENDED, GRAVEST_FIRST
 
 TITLE = "Markdown for a GitHub step summary"
 SUFFIX = ".md"
 
-GRAVEST_FIRST: tuple[Outcome, ...] = (
-    "slower",
-    "invalid",
-    "inconclusive",
-    "not slower",
-    "equivalent",
-    "faster",
-)
 FIX = {
     "slower": "look at what changed since the reference; where the slow-down is meant, pin a new reference",
     "invalid": "two copies of the same thing differed: find what else the machine does, then measure again",
@@ -35,12 +28,6 @@ FIX = {
 HEADING = (
     "arm", "role", "metric", "starts", "failed", "median", "p95", "to reference", "outcome", "detectable",
 )  # fmt: skip
-ENDED = {
-    "width": "the intervals were narrow enough",
-    "blocks": "the largest number of blocks was reached",
-    "time": "the time budget ended",
-    "interrupted": "it was interrupted",
-}
 # Only what has a meaning within a line: no text from outside is ever first in one.
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 

@@ -110,6 +110,15 @@ def ensure_image(client: DockerClient, image: Image) -> str:
     return image.tag
 
 
+def held(client: DockerClient, reference: str) -> str:
+    """Digest of the image that engine knows by that name or id; "" where it holds none."""
+    from docker.errors import ImageNotFound
+
+    with speaking(f"looking for the image {reference}"), contextlib.suppress(ImageNotFound):
+        return str(client.images.get(reference).id)
+    return ""
+
+
 def facts(client: DockerClient) -> dict[str, Scalar | None]:
     """Version, storage driver, cgroup driver and version, and the OCI runtimes of that engine."""
     with speaking("asking the engine what it is"):

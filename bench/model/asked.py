@@ -120,11 +120,13 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One of the things started in turn: `runtime` is a spec such as "docker:crun"."""
+    """One of the things started in turn: `runtime` is a spec such as "docker:crun" or "docker@app:new"."""
 
     name: str
     role: Role
     runtime: str
+    image: str = ""
+    """Digest of the image it has of its own; "" for the sandbox image, which all others share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class Suite:
     primitives are made and unmade alone: then an experiment has no tenants and a param `primitive`."""
     gate: Mapping[str, Policy] = field(default_factory=dict)
     """By metric, for a suite of starts: what a comparison is judged by."""
+    gates: Mapping[str, Mapping[str, Policy]] = field(default_factory=dict)
+    """By metric and name of a runtime: what takes the place of `gate` where such a runtime is compared."""
 
 
 @dataclass(frozen=True, slots=True)

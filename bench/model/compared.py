@@ -43,6 +43,8 @@ class ArmSummary:
     p10: float | None = None
     p95: float | None = None
     p99: float | None = None
+    image: str = ""
+    """Digest of the image this arm has of its own; "" for the one that the comparison names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,18 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """The second measurement that a slow-down was held against: a run of its own."""
+
+    id: str
+    blocks: int
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    ratios: tuple[Ratio, ...] = ()
+    """Of the metrics that are judged, to the reference."""
+    judged: tuple[Judged, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """One comparison, complete: what was done, on what, and what came out."""
 
@@ -111,3 +125,4 @@ class Comparison:
     ratios: tuple[Ratio, ...] = ()
     judged: tuple[Judged, ...] = ()
     notes: tuple[str, ...] = ()
+    confirmation: Confirmation | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bench.analysis import series as readings
 from bench.analysis.claims import Evaluated, evaluate, swallowing
@@ -82,6 +83,7 @@ class Section:
 class Document:
     """The whole report."""
 
+    template: ClassVar[str] = "report.html.j2"
     kind: str
     """That of the suite, which decides what a table says: "limits" or "starts"."""
     title: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from bench.frames import Run
 from bench.render import assets, document, palette
@@ -13,7 +13,14 @@ CSP = (
 )
 
 
-def render(run: Run, content: document.Document | None = None) -> str:
+class Content(Protocol):
+    """What a template prints."""
+
+    template: ClassVar[str]
+    """Name of its file."""
+
+
+def render(run: Run, content: Content | None = None) -> str:
     """A self-contained page: style, script and pictures are inside. BenchError where assets are missing.
 
     `content` is the run's document where it was built already, for another format.
@@ -21,8 +28,8 @@ def render(run: Run, content: document.Document | None = None) -> str:
     return page(content or document.build(run), screen=True)
 
 
-def page(content: document.Document, *, screen: bool) -> str:
-    """The template filled with a document; `screen` False leaves out the script and what it drives."""
+def page(content: Content, *, screen: bool) -> str:
+    """The template of a document, filled with it; `screen` False leaves out the script and what it drives."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -38,7 +45,7 @@ def page(content: document.Document, *, screen: bool) -> str:
         "script": Markup(assets.text("report.js")) if screen else "",  # noqa: S704 our own file
         "trusted": Markup,  # for SVG made by bench.render.figures, which escapes what it is given
     }
-    return environment.get_template("report.html.j2").render(d=content, csp=CSP, screen=screen, **trusted)
+    return environment.get_template(content.template).render(d=content, csp=CSP, screen=screen, **trusted)
 
 
 def _themes(*, screen: bool) -> str:

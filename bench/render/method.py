@@ -45,13 +45,13 @@ def about(run: Run, found: RunQuality, machines: Sequence[Machine] = ()) -> Abou
         id=run.id,
         created=run.created,
         version=run.version,
-        identity=(*_facts(run.host.identity), *_accelerator(machines)),
-        state=_facts(run.host.state),
+        identity=(*facts(run.host.identity), *_accelerator(machines)),
+        state=facts(run.host.state),
         method=_method(run, found.images),
         noise=_noise(found),
         notes=run.notes,
         warnings=_warnings(found),
-        files=_files(run),
+        files=files(run),
         command=command(run),
     )
 
@@ -87,8 +87,9 @@ def _accelerator(machines: Sequence[Machine]) -> tuple[Fact, ...]:
     return (Fact("vm.accelerator", shown),) if found else ()
 
 
-def _facts(facts: Mapping[str, Scalar | None]) -> tuple[Fact, ...]:
-    return tuple(Fact(name, _fact(name, value)) for name, value in facts.items())
+def facts(found: Mapping[str, Scalar | None]) -> tuple[Fact, ...]:
+    """Facts of a host for people."""
+    return tuple(Fact(name, _fact(name, value)) for name, value in found.items())
 
 
 def _fact(name: str, value: Scalar | None) -> str:
@@ -168,11 +169,13 @@ def _warnings(found: RunQuality) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _files(run: Run) -> tuple[Fact, ...]:
+def files(run: Run) -> tuple[Fact, ...]:
+    """What lies in the run directory, and what each file holds."""
     known = {
         "run.json": "plan, seed, version",
         "host.json": "facts of the host, private ones included",
         "findings.json": "every finding as data",
+        "comparison.json": "what was compared, and what came out",
         "trials/": "one record a trial",
         "samples/": "readings of the collectors, one Parquet file a trial",
         "output/": "what the workloads printed",

@@ -77,11 +77,13 @@ def interval(finding: Finding) -> str:
     found = finding.measured
     if found is None or found.low is None or found.high is None:
         return ""
-    low, high = (quantity(v, finding.unit, finding.limit) for v in (found.low, found.high))
+    return span(*(quantity(v, finding.unit, finding.limit) for v in (found.low, found.high)))
+
+
+def span(low: str, high: str) -> str:
+    """Two ends of an interval as one text, their unit named once: "3.0 … 3.2 ms"."""
     head, _, unit = low.partition(SPACE)
-    if unit and high.endswith(SPACE + unit):
-        low = head
-    return f"{low} … {high}"
+    return f"{head if unit and high.endswith(SPACE + unit) else low} … {high}"
 
 
 def change(value: float | None, scale: str, unit: str) -> str:
@@ -109,9 +111,7 @@ def deviation_interval(finding: Finding) -> str:
     found: Interval | None = finding.deviation
     if found is None or found.low is None or found.high is None:
         return ""
-    low, high = (change(v, finding.scale, finding.unit) for v in (found.low, found.high))
-    head, _, unit = low.partition(SPACE)
-    return f"{head if unit and high.endswith(SPACE + unit) else low} … {high}"
+    return span(*(change(v, finding.scale, finding.unit) for v in (found.low, found.high)))
 
 
 def tolerance(finding: Finding, rule: str) -> str:
@@ -135,6 +135,11 @@ def signed(percent: float) -> str:
     """A percentage with one decimal below 100 and a sign; what rounds to zero is "±0.0"."""
     text = f"{percent:+.1f}" if abs(percent) < 99.95 else f"{percent:+,.0f}".replace(",", "\u202f")
     return "±0.0" if text in ("+0.0", "-0.0") else _minus(text)
+
+
+def percent(fraction: float) -> str:
+    """A share in two significant digits: 0.013 is "1.3 %"."""
+    return f"{plain(100 * fraction, 2)}{SPACE}%"
 
 
 def _bound(value: float, finding: Finding) -> str:

@@ -9,7 +9,7 @@ from bench.frames import Run
 from bench.render import document, html, palette
 
 
-def render(run: Run, content: document.Document | None = None) -> bytes:
+def render(run: Run, content: html.Content | None = None) -> bytes:
     """The PDF of a run. BenchError where WeasyPrint or one of its system libraries is missing.
 
     `content` is the run's document where it was built already, for another format.

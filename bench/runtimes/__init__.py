@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -192,15 +193,32 @@ class Runtime(Protocol):
         """
 
 
+@runtime_checkable
+class OfImage(Protocol):
+    """A runtime whose engine may be told to use another image than the sandbox image: `docker@app:new`."""
+
+    def own_image(self) -> str:
+        """Digest of that image, the same for as long as this object lives; "" where none was named.
+
+        SandboxError where the engine does not hold it.
+        """
+
+
 def names() -> list[str]:
     """Names of all runtimes, those of third parties included, in a stable order."""
     own = {m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__)}
     return sorted(own | {e.name for e in _entry_points()})
 
 
+def split(spec: str) -> tuple[str, str]:
+    """Name and variant, ("docker", "crun") of "docker:crun"; an image keeps its @, as in "crun@app:new"."""
+    name = re.split("[:@]", spec, maxsplit=1)[0]
+    return name, spec[len(name) :].removeprefix(":")
+
+
 def load(spec: str) -> Runtime:
-    """The runtime for "docker" or "docker:runsc"; UsageError with the nearest name otherwise."""
-    name, _, variant = spec.partition(":")
+    """The runtime for "docker", "docker:runsc" or "docker@app:new"; UsageError where there is none such."""
+    name, variant = split(spec)
     if name not in names():
         raise UsageError(
             f"unknown runtime '{name}'{nearest(name, names())}", fix=f"the runtimes are: {', '.join(names())}"
@@ -211,6 +229,9 @@ def load(spec: str) -> Runtime:
             break
     else:
         cls = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").Runtime
+    if "@" in variant and not hasattr(cls, "own_image"):
+        raise UsageError(f"{name} runs the sandbox image and no other",
+                         fix="name an image of an engine: docker@IMAGE")  # fmt: skip
     runtime: Runtime = cls(variant or None)
     return runtime
 

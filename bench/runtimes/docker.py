@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.errors import LimitNotSetError, SandboxError
+from bench.errors import LimitNotSetError, SandboxError, UsageError
 from bench.host import cgroups, engines, oci
 from bench.model import Missing, Tenant
 from bench.sandboxes import container_config
 from bench.sandboxes.container import ContainerSandbox
 from bench.sandboxes.container_place import Here
 from bench.sandboxes.native import tenant_scratch
+from bench.workload import COMPILED
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """Docker, with the OCI runtime of the variant: `docker`, `docker:runsc`, `docker:crun`."""
+    """Docker, with the OCI runtime of the variant (`docker:runsc`), or of an image (`docker@app:new`).
+
+    Such an image is one that the engine holds; nothing is pulled. It is started with the same payload, past
+    its entry point and as root, so what is measured is what the engine does for the image.
+    """
 
     name: ClassVar[str] = "docker"
     title: ClassVar[str] = "Docker container"
@@ -35,16 +40,25 @@ class Runtime:
     engine: ClassVar[engines.Kind] = "docker"
 
     def __init__(self, variant: str | None = None) -> None:
-        self.variant = variant
+        name, at, self._reference = (variant or "").partition("@")
+        if at and not self._reference:
+            raise UsageError(f"{self.name}@ names no image", fix=f"{self.name}@IMAGE")
+        self.variant = name or None
+        self._digest = ""
 
     def requires(self) -> Sequence[Missing]:
         """Why no container can be run here: no engine, or one that does not know the OCI runtime."""
         client = engines.connect(self.engine)
         if isinstance(client, Missing):
             return (client,)
-        with contextlib.closing(client), engines.speaking(f"asking {self.engine} what it is"):
-            info = client.info()
-        return tuple(self._unfit(info))
+        with contextlib.closing(client):
+            with engines.speaking(f"asking {self.engine} what it is"):
+                info = client.info()
+            held = not self._reference or engines.held(client, self._reference)
+        missing = Missing(f"{self.name}@{self._reference}",
+                          f"the engine holds no image '{self._reference}', and nothing is pulled",
+                          f"{self.engine} images; {self.engine} load, import or build it")  # fmt: skip
+        return (*self._unfit(info), *(() if held else (missing,)))
 
     def _unfit(self, info: dict[str, Any]) -> Iterator[Missing]:
         known = engines.known_runtimes(info)
@@ -57,6 +71,19 @@ class Runtime:
         refused = oci.refuses(self.variant or "", cgroups.detect().mode)
         if refused:
             yield refused
+
+    def own_image(self) -> str:
+        """Digest of the image that was named, looked up once: a tag that moves meanwhile changes nothing."""
+        if self._reference and not self._digest:
+            client = engines.connect(self.engine)
+            if isinstance(client, Missing):
+                raise SandboxError(f"{self.name}: {client.cause}", fix=client.fix)
+            with contextlib.closing(client):
+                self._digest = engines.held(client, self._reference)
+            if not self._digest:
+                cause = f"the engine holds no image '{self._reference}'"
+                raise SandboxError(cause, fix=f"{self.engine} images")
+        return self._digest
 
     def lacks(self, limit: str) -> Missing | None:
         """Why this engine cannot hold `limit` on this host, if so."""
@@ -108,7 +135,8 @@ class Runtime:
             raise SandboxError(f"{self.name}: {client.cause}", fix=client.fix)
         with contextlib.ExitStack() as stack:
             stack.callback(client.close)
-            image = engines.ensure_image(client, arena.image)
+            own = self.own_image()
+            image = own or engines.ensure_image(client, arena.image)
             scratch = stack.enter_context(tenant_scratch(tenant, arena))
             name = container_config.container_name(arena.run, arena.trial, tenant.name)
             network, peer = "none", None
@@ -117,6 +145,8 @@ class Runtime:
                 peer = stack.enter_context(self._network(client, name, arena))
             _check_egress(tenant, peer)
             binds = [f"{arena.workloads}:/workloads:ro", f"{scratch}:/scratch:rw"]
+            if own:
+                binds.append(f"{arena.image.root}{COMPILED}:{COMPILED}:ro")
             config = self._config(client, tenant, arena, network, binds)
             place = Here(
                 self.engine, arena.ledger, scratch, arena.disk.number if arena.disk else None,
@@ -125,7 +155,7 @@ class Runtime:
             sandbox = ContainerSandbox(
                 client=client, engine=self.engine, name=name, image=image, tenant=tenant, run=arena.run,
                 config=config, controls=self.controls, place=place, bridge=peer,
-                at_once=arena.launcher is not None,
+                at_once=arena.launcher is not None, past_entry=bool(own),
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox

@@ -48,6 +48,8 @@ class ContainerSandbox:
     bridge: BridgePeer | None = None
     at_once: bool = False
     """Whether the start is measured: then the engine is asked nothing more before `effective`."""
+    past_entry: bool = False
+    """Whether the image is of somebody else: its entry point and user are passed over."""
     cgroup: Group | None = None
     """The container's cgroup once it runs, where that is on this host."""
     container_id: str = ""
@@ -107,11 +109,13 @@ class ContainerSandbox:
     def _create(self, argv: Sequence[str], env: Mapping[str, str]) -> Mapping[str, Any]:
         from docker.errors import APIError
 
+        # One empty word is how the API says "none", where leaving it out means the image's own.
+        others: dict[str, Any] = {"entrypoint": [""], "user": "0:0"} if self.past_entry else {}
         try:
             with engines.speaking(f"creating {self.name}"):
                 made: dict[str, Any] = self.client.api.create_container(
                     self.image, list(argv), name=self.name, environment=dict(env), host_config=self.config,
-                    labels={"isobench": self.run}, stdin_open=False, tty=False,
+                    labels={"isobench": self.run}, stdin_open=False, tty=False, **others,
                 )  # fmt: skip
                 return made
         except SandboxError as error:

@@ -34,7 +34,7 @@ def docker():
 def compare(pair, candidate, runs):
     done = subprocess.run(
         [sys.executable, "-m", "bench", "compare", pair.runtime, candidate, "--blocks", str(BLOCKS),
-         "--runs", str(runs), "--json"],
+         "--runs", str(runs), "--json", "--no-report"],
         capture_output=True, text=True, timeout=280, env=pair.environment,
     )  # fmt: skip
     assert done.stdout, done.stderr

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from statistics import fmean, median
 
 import pytest
+from conftest import missing
 
 from bench import frames
+from bench import image as sandbox_image
 from bench.analysis import paired
 from bench.commands import judging
 from bench.comparison import summary
+from bench.host import engines, services
+from bench.model import Missing
 from tests import heldup
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
 
 COMMAND = [sys.executable, "-m", "bench", "compare"]
 WIDE = ["--half-width", "0.06", "--seconds", "25"]
+QUIET = ["--no-report"]
 
 
 def compare(tmp_path, *words, env=None):
@@ -39,6 +46,8 @@ def test_the_same_runtime_twice_is_never_called_slower(tmp_path, no_trace):
     assert [j["outcome"] for j in found["judged"]] != ["slower"]
     assert {a["role"] for a in found["arms"]} == {"candidate", "reference", "repeat", "raw", "raw repeat"}
     assert found["blocks"] >= 50 and found["fingerprint"]
+    (run,) = tmp_path.iterdir()
+    assert f"report: {run / 'report.html'}" in done.stderr and (run / "report.pdf").exists()
 
 
 def test_a_start_that_takes_longer_is_found_twice_before_it_is_said(tmp_path, no_trace):
@@ -58,7 +67,7 @@ def test_a_start_that_takes_longer_is_found_twice_before_it_is_said(tmp_path, no
 
 def test_ctrl_c_leaves_a_judged_comparison_and_a_clean_host(tmp_path, no_trace):
     process = subprocess.Popen(
-        [*COMMAND, "--runs", str(tmp_path), "cgroup", "cgroup", "--half-width", "0.001"],
+        [*COMMAND, *QUIET, "--runs", str(tmp_path), "cgroup", "cgroup", "--half-width", "0.001"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     until = time.monotonic() + 60
@@ -69,6 +78,65 @@ def test_ctrl_c_leaves_a_judged_comparison_and_a_clean_host(tmp_path, no_trace):
     assert process.returncode == 130, errors
     assert "start.ready" in said
     assert list(tmp_path.glob("*/comparison.json"))
+
+
+@pytest.fixture
+def images(as_root):
+    """Two images with nothing in them; the second has an entry point that is not there, a user, a volume."""
+    lacking = services.ensure_dockerd()
+    if lacking:
+        missing(f"{lacking.cause} (fix: {lacking.fix})")
+    client = engines.connect("docker")
+    assert not isinstance(client, Missing)
+    empty = io.BytesIO()
+    tarfile.open(fileobj=empty, mode="w").close()
+    changes = {"old": [], "new": ['ENTRYPOINT ["/nonesuch"]', "USER 1234", "VOLUME /data"]}
+    names = [f"isobench-test-empty:{tag}" for tag in changes]
+    for tag, made in changes.items():
+        client.api.import_image_from_data(
+            empty.getvalue(), repository="isobench-test-empty", tag=tag, changes=[*made, f"LABEL tag={tag}"]
+        )
+    yield {name: client.images.get(name).id for name in names}
+    for name in names:
+        client.images.remove(name, force=True)
+    client.close()
+
+
+def test_two_images_of_an_engine_are_arms_with_their_digests_and_need_nothing_inside(
+    tmp_path, images, no_trace
+):
+    names = [f"docker@{name}" for name in images]
+    done = compare(tmp_path, *QUIET, *names, "--blocks", "3")
+    assert done.returncode in (0, 3), done.stderr
+    found = json.loads(done.stdout)
+    digests = {a["arm"]: a["image"] for a in found["arms"]}
+    assert digests == {names[0]: images["isobench-test-empty:old"], f"{names[0]}-repeat": digests[names[0]],
+                       names[1]: images["isobench-test-empty:new"], "raw": "", "raw-repeat": ""}  # fmt: skip
+    assert len({*digests.values()}) == 3
+    assert found["image"] == sandbox_image.find().digest and found["reference"].endswith(digests[names[0]])
+    run = frames.load(next(tmp_path.iterdir()))
+    assert [r.reason for r in run.records if r.status != "ok"] == [] and len(run.records) == 4 * 5
+    assert {r.image for r in run.records if r.runtime == names[1]} == {digests[names[1]]}
+
+
+def test_an_image_that_the_engine_does_not_hold_is_never_pulled(tmp_path, images):
+    done = compare(tmp_path, "docker@isobench-test-empty:old", "docker@isobench-test-empty:none")
+    assert done.returncode == 3 and "nothing is pulled" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_on_disk_are_held_side_by_side(tmp_path, no_trace):
+    for _ in range(2):
+        done = compare(tmp_path, *QUIET, "process", "process", "--blocks", "60")
+        assert done.returncode in (0, 3), done.stderr
+    runs = sorted(tmp_path.iterdir())
+    done = compare(tmp_path, *map(str, runs))
+    assert done.returncode in (0, 3), done.stderr
+    if any(all(paired.table(frames.load(run))[0].excluded) for run in runs):
+        assert "no ratio of the same thing" in done.stderr  # the host was disturbed all the while
+        return
+    (judged,) = json.loads(done.stdout)["judged"]
+    assert judged["arm"] == "process-candidate" and judged["outcome"] != "slower"
 
 
 BURN = "while True: pass"
@@ -93,7 +161,7 @@ def started_trials(runs):
 def test_blocks_beside_the_work_of_others_are_left_out_with_their_reason_and_repeated(tmp_path, no_trace):
     """The burners run while trials 150 to 300 do; blocks on the edge are in neither group."""
     process = subprocess.Popen(
-        [*COMMAND, "--runs", str(tmp_path), "--json", "--half-width", "0.001", "--seconds", "40",
+        [*COMMAND, *QUIET, "--runs", str(tmp_path), "--json", "--half-width", "0.001", "--seconds", "40",
          "namespace", "namespace"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

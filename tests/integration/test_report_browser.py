@@ -9,8 +9,10 @@ import pytest
 
 from bench import frames
 from bench.analysis import findings as analysis
+from bench.commands import comparing, conduct
 from bench.render import html
 from tests import builders
+from tests.unit.test_judging import a_run, concluded
 
 pytestmark = pytest.mark.live
 
@@ -35,6 +37,15 @@ def address(tmp_path_factory):
     file = directory / "report.html"
     file.write_text(page, encoding="utf-8")
     return file.as_uri()
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    """The report of a comparison with a confirmed slow-down, written by the command."""
+    first, second = (a_run(tmp_path_factory.mktemp(n), 60, slower=1.1, seed=i) for i, n in enumerate("ab"))
+    first.write_comparison(comparing._confirmed(concluded(first), concluded(second)))
+    (file,) = conduct.write_report(first.path, html=True, pdf=False, output=None)
+    return file.resolve().as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +265,24 @@ def test_every_picture_has_a_name_and_no_two_ids_are_the_same(page):
     assert all(names)
     ids = page.execute_script("return [...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
+
+
+def test_a_comparison_fetches_nothing_fits_a_phone_and_shows_its_outcome_on_the_first_screen(
+    browser, comparison
+):
+    theme(browser, "light")
+    for width in (390, 768, 1280):
+        size(browser, width)
+        browser.get(comparison)
+        assert browser.get_log("browser") == []
+        assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+        assert browser.execute_script("return document.scrollingElement.scrollWidth") <= width
+        places = browser.execute_script(
+            "return ['.outcomes .v', '#fig-ratio-1 svg'].map("
+            "s => document.querySelector(s).getBoundingClientRect().bottom)"
+        )
+        assert max(places) <= 900, width
+    assert "slower" in texts(browser, ".outcomes .v")[0]
+    light = ink(browser)
+    theme(browser, "dark")
+    assert ink(browser) != light

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import arms, suite
+from bench import arms, runtimes, suite
+from bench.commands import assembly
 from bench.errors import SuiteError, UsageError
 from bench.model import Policy
 
@@ -48,6 +49,65 @@ def test_a_suite_of_limits_cannot_be_compared_by_its_starts():
         arms.plan(suite.load("cgroups"), arms.of("docker", "docker"), seed=1, blocks=1)
     with pytest.raises(UsageError):
         arms.plan(replace(STARTUP, gate={}), arms.of("docker", "docker"), seed=1, blocks=1)
+
+
+def test_several_candidates_are_arms_of_one_block_and_each_is_named_once():
+    made = arms.of("docker", "docker:crun", "docker", "docker@app:new")
+    assert [a.name for a in made if a.role == "candidate"] == [
+        "docker:crun",
+        "docker-candidate",
+        "docker@app:new",
+    ]
+    plan = arms.plan(STARTUP, made, seed=1, blocks=2)
+    assert len(plan.cases) == len({c.id for c in plan.cases}) == 7
+    with pytest.raises(UsageError, match="docker:crun is named twice"):
+        arms.of("docker", "docker:crun", "docker:crun")
+    with pytest.raises(UsageError, match="nothing to compare docker with"):
+        arms.of("docker")
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("docker", ("docker", "")),
+        ("docker:crun", ("docker", "crun")),
+        ("docker@app:new", ("docker", "@app:new")),
+        ("docker:crun@registry/app:1", ("docker", "crun@registry/app:1")),
+        ("docker@sha256:0123", ("docker", "@sha256:0123")),
+    ],
+)
+def test_an_arm_s_runtime_its_variant_and_its_image_are_told_apart(spec, parts):
+    assert runtimes.split(spec) == parts
+
+
+def test_only_an_engine_has_images_and_one_must_be_named():
+    assert runtimes.load("podman:crun@app:new").variant == "crun"
+    for spec in ("namespace@app", "libvirt@app", "docker-vm@app", "docker@"):
+        with pytest.raises(UsageError, match="image"):
+            runtimes.load(spec)
+
+
+def test_a_run_measures_all_runtimes_on_one_image():
+    with pytest.raises(UsageError, match="on one image"):
+        assembly.assemble(suite="startup", runtimes="docker@app:new")
+
+
+@pytest.mark.parametrize("machine", ["libvirt", "libvirt:full"])
+def test_machines_have_a_gate_of_their_own_that_holds_for_all_arms(machine):
+    common = arms.gated(STARTUP, arms.of("docker", "docker:crun")).gate["start.ready"]
+    assert common == STARTUP.gate["start.ready"]
+    found = arms.gated(STARTUP, arms.of(machine, machine))
+    own = found.gate["start.ready"]
+    assert own == arms.gated(STARTUP, arms.of("docker", machine)).gate["start.ready"]
+    assert own.half_width >= 0.05 and own.minimum >= 20 and own.seconds
+    assert own.margin == common.margin, "what it does not say is as in the common one"
+    assert found.gates == {}
+
+
+def test_a_gate_for_a_runtime_that_is_none_is_refused_with_the_nearest_name():
+    text = TEXT.replace('[gate."start.ready".libvirt]', '[gate."start.ready".libvrt]')
+    with pytest.raises(SuiteError, match="did you mean 'libvirt'"):
+        arms.gated(suite.parse(text, "s", "s.toml"), arms.of("docker", "docker"))
 
 
 TEXT = suite.SHIPPED.joinpath("startup.toml").read_text()

@@ -16,22 +16,29 @@ from bench.model import Exit, HostFacts, Observation, Sample, TenantRecord, Tria
 PHASES = ("start.first", "start.ready", "stop.ended", "stop.removed")
 
 
-def a_run(tmp_path, blocks, slower=1.0, spread=0.02, pressure=0.0, fails=lambda arm, block: False, seed=3):
-    """A run of arms whose candidate takes `slower` times as long; written as a real one is."""
+HOST = HostFacts({"cpu.count": 2}, {"load.1min": 0.5}, {"hostname": "secret"})
+
+
+def a_run(
+    tmp_path, blocks, slower=1.0, spread=0.02, pressure=0.0, fails=lambda arm, block: False, seed=3,
+    candidates=("docker:crun",), reference="docker", host=HOST, image="sha256:0",
+):  # fmt: skip
+    """A run of arms whose first candidate takes `slower` times as long; written as a real one is."""
     rng = random.Random(seed)
-    plan = arms.plan(suite.load("startup"), arms.of("docker", "docker:crun"), seed=1, blocks=blocks)
-    run = store.create(tmp_path / "runs", plan, HostFacts({"cpu.count": 2}, {}, {}))
+    made = arms.of(reference, *candidates)
+    plan = arms.plan(arms.gated(suite.load("startup"), made), made, seed=1, blocks=blocks)
+    run = store.create(tmp_path / "runs", plan, host)
     pace = {t.block: rng.lognormvariate(0, 0.5) for t in plan.trials}
     for t in plan.trials:
-        arm = t.case.rpartition("/")[2]
+        arm = t.case.removeprefix("start/")
         at = (0.002 if "raw" in arm else 0.3) * pace[t.block] * rng.lognormvariate(0, spread)
-        at *= slower if arm == "docker:crun" else 1
+        at *= slower if arm == candidates[0] else 1
         ok = not fails(arm, t.block)
         observed = tuple(Observation(at, phase, at, "s") for phase in PHASES) if ok else ()
         tenant = TenantRecord("a", {}, Exit("exited", 0), 0.0, at, observed)
         record = TrialRecord(
             t.index, t.block, t.case, "start", "x", "ok" if ok else "broken", "" if ok else "it broke",
-            "sha256:0", "", 1.0, 1.0, (tenant,),
+            image, "", 1.0, 1.0, (tenant,),
         )  # fmt: skip
         samples = [
             Sample(at, "", "psi", "psi.cpu.some", value) for at, value in ((0, 5.0), (1, 5.0 + pressure))

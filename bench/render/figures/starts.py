@@ -45,7 +45,7 @@ def every_dot(
     for row, f in enumerate(chosen):
         look = material.looks[f.runtime]
         values = [v * 1e3 for v in f.values[:: max(1, len(f.values) // MOST_DOTS)]]
-        axes.plot(values, [row + _spread(i) for i in range(len(values))], linestyle="none",
+        axes.plot(values, [row + spread(i) for i in range(len(values))], linestyle="none",
                   marker=look.marker, markersize=4, alpha=0.55, color=sentinel(look.colour))  # fmt: skip
         _middle(axes, f, row)
     axes.set_xscale("log")
@@ -110,6 +110,6 @@ def _middle(axes: Any, finding: Finding, row: int) -> None:
         axes.plot([found.low * 1e3, found.high * 1e3], [row, row], color=sentinel("ink"), linewidth=1.4)
 
 
-def _spread(index: int) -> float:
+def spread(index: int) -> float:
     """A place beside the line that looks random and is the same every time (golden ratio)."""
     return ((index * 0.6180339887) % 1.0 - 0.5) * 0.5
