@@ -110,6 +110,17 @@ def ensure_image(client: DockerClient, image: Image) -> str:
     return image.tag
 
 
+def layers(client: DockerClient, tag: str) -> tuple[Path, ...]:
+    """Directories of this host with the files of that image, topmost first; () where the driver names none.
+
+    Source: `GraphDriver` of the image's inspection, which overlay2 fills in.
+    """
+    with speaking(f"inspecting the image {tag}"):
+        data = (client.images.get(tag).attrs.get("GraphDriver") or {}).get("Data") or {}
+    named = [data.get("UpperDir") or "", *(data.get("LowerDir") or "").split(":")]
+    return tuple(Path(one) for one in named if one)
+
+
 def facts(client: DockerClient) -> dict[str, Scalar | None]:
     """Version, storage driver, cgroup driver and version, and the OCI runtimes of that engine."""
     with speaking("asking the engine what it is"):
