@@ -49,7 +49,7 @@ def together(
     """The moment of the release (monotonic clock), and what each returned; None for one that was lost.
 
     A process that does not reach the barrier within `seconds`, or does not finish within as much again, is
-    killed. Interrupted is raised once all have cleaned up. What a fork costs later is paid before the release:
+    killed. Interrupted is raised once all have cleaned up. What a fork costs later is paid beforehand:
     the first write to a shared page copies it, and the garbage collector writes to most of them.
     """
     (go, release), (on, open_barrier) = os.pipe(), os.pipe()
