@@ -33,12 +33,12 @@ def concurrency(material: Material, findings: Sequence[Finding]) -> Figure | Non
     runtimes = list(dict.fromkeys(f.runtime for f in chosen))
     with sheet(460, 400) as (canvas, grid):
         axes = grid[0][0]
+        drawn: list[float] = []
         for index, runtime in enumerate(runtimes):
             of = sorted((f for f in chosen if f.runtime == runtime), key=_at_once)
-            _runtime(axes, material, of, (index - (len(runtimes) - 1) / 2) * 7)
+            drawn += _runtime(axes, material, of, (index - (len(runtimes) - 1) / 2) * 7)
         _cores(axes, material)
-        counts = sorted({_at_once(f) for f in chosen})
-        _logarithmic(axes, counts)
+        _logarithmic(axes, sorted({_at_once(f) for f in chosen}), drawn)
         legend(canvas, axes)
         return finish(
             canvas, "fig-concurrency", "Starts at once.",
@@ -47,13 +47,15 @@ def concurrency(material: Material, findings: Sequence[Finding]) -> Figure | Non
         )  # fmt: skip
 
 
-def _runtime(axes: Any, material: Material, of: Sequence[Finding], shift: float) -> None:
-    """One runtime: every start, the line of the medians, and the makespans."""
+def _runtime(axes: Any, material: Material, of: Sequence[Finding], shift: float) -> list[float]:
+    """One runtime: every start, the line of the medians, and the makespans. Returns what was drawn, in ms."""
+    drawn: list[float] = []
     look = material.looks[of[0].runtime]
     colour, place = sentinel(look.colour), sideways(axes, shift)
     for f in of:
         every = [1e3 * v for r in _records(material, f) for v in answers(r)]
         dots = every[:: max(1, len(every) // MOST_DOTS)]
+        drawn += dots
         axes.plot([_at_once(f)] * len(dots), dots, linestyle="none", marker=look.marker, markersize=3,
                   alpha=0.4, color=colour, transform=place)  # fmt: skip
     style: dict[str, Any] = {"color": colour, "marker": look.marker, "transform": place}
@@ -64,6 +66,7 @@ def _runtime(axes: Any, material: Material, of: Sequence[Finding], shift: float)
     known = [(n, 1e3 * span) for n, span in zip(counts, spans, strict=True) if span is not None and n > 1]
     if known:
         axes.plot(*zip(*known, strict=True), linestyle="none", fillstyle="none", markersize=9, **style)
+    return drawn + [span for _, span in known]
 
 
 def _cores(axes: Any, material: Material) -> None:
@@ -75,12 +78,14 @@ def _cores(axes: Any, material: Material) -> None:
                       color=sentinel("soft"), fontsize=11.5)  # fmt: skip
 
 
-def _logarithmic(axes: Any, counts: Sequence[int]) -> None:
+def _logarithmic(axes: Any, counts: Sequence[int], drawn: Sequence[float]) -> None:
+    """Both axes over all that was drawn: of markers shifted by pixels matplotlib finds no range."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xlim(min(counts) / 1.35, max(counts) * 1.35)
+    axes.set_ylim(min(drawn) / 1.4, max(drawn) * 1.4)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(LogLocator(10, (1.0, 3.0)))
