@@ -23,7 +23,7 @@ from bench.model import (
 MOST = 64
 """Sandboxes at once, requested or there already."""
 EACH = 32 * 2**20
-"""Bytes counted for one idle sandbox of a process or an engine; what was seen is below (docs/method.md)."""
+"""Bytes counted for one idle sandbox: a bound on what a container's monitor and the kernel take for it."""
 SPARE = 1 / 8
 """Share of the memory that must stay available beside the idle sandboxes."""
 

@@ -205,9 +205,10 @@ def sweep_parents(path: str, root: Path = Path("/")) -> None:
         if right.split()[:1] != ["cgroup"] or mount in own:
             continue
         # Podman's conmon, and now and then a container's own group that an OCI runtime forgot.
-        for inner in mount.joinpath(*parts).glob("*/"):
-            with contextlib.suppress(OSError):
-                inner.rmdir()
+        with contextlib.suppress(OSError):  # the end of another container of the trial sweeps here as well
+            for inner in mount.joinpath(*parts).glob("*/"):
+                with contextlib.suppress(OSError):
+                    inner.rmdir()
         for depth in range(len(parts), 0, -1):
             with contextlib.suppress(OSError):  # absent, or another run's or trial's groups are below it
                 mount.joinpath(*parts[:depth]).rmdir()

@@ -117,3 +117,18 @@ def test_more_memory_never_refuses_what_less_allows(tmp_path_factory, residents,
     refused = [factors.crowded(a_case(residents=residents), root) is not None for root in roots]
     assert refused[0] or not refused[1]
     assert not (residents == 0 and any(refused))
+
+
+def test_a_plan_skips_the_levels_of_a_real_runtime_with_its_name_and_reason():
+    from bench.feasible import Host
+    from bench.host import cgroups
+    from bench.runtimes.libvirt import Runtime as Libvirt
+    from bench.runtimes.process import Runtime as Process
+
+    host = Host({"process": Process(), "libvirt": Libvirt()}, None, cgroups.detect(), 2, 2**34, root=True)
+    process = host.why_not("process", a_case("process", network="bridge"))
+    assert (process.verdict, process.cause) == (
+        "not offered", "raw process: its network is not its own, and cannot be chosen"
+    )  # fmt: skip
+    assert host.why_not("process", a_case("process", cache="cold")) is None
+    assert host.why_not("libvirt", a_case("libvirt", residents=5)).verdict == "not offered"

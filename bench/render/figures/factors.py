@@ -80,7 +80,7 @@ def _cores(axes: Any, material: Material) -> None:
 
 def _logarithmic(axes: Any, counts: Sequence[int], drawn: Sequence[float]) -> None:
     """Both axes over all that was drawn: of markers shifted by pixels matplotlib finds no range."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -88,11 +88,18 @@ def _logarithmic(axes: Any, counts: Sequence[int], drawn: Sequence[float]) -> No
     axes.set_ylim(min(drawn) / 1.4, max(drawn) * 1.4)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_locator(LogLocator(10, (1.0, 3.0)))
-    axes.yaxis.set_minor_locator(NullLocator())
+    _thirds(axes.yaxis)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("requested at once")
     axes.set_ylabel("to the first answer, ms")
+
+
+def _thirds(axis: Any) -> None:
+    """Ticks at 1, 3, 10, 30: levels of one factor may lie within one power of ten."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(10, (1.0, 3.0)))
+    axis.set_minor_locator(NullLocator())
 
 
 def _records(material: Material, finding: Finding) -> list[TrialRecord]:
@@ -121,6 +128,7 @@ def levels(factor: str) -> Callable[[Material, Sequence[Finding]], Figure | None
         with sheet(460, 90 + 30 * len(chosen)) as (canvas, grid):
             axes = grid[0][0]
             every_dot(axes, material, chosen, names, "from the request to the first answer, ms")
+            _thirds(axes.xaxis)
             for row, f in enumerate(chosen):
                 text = "" if f.deviation is None else f"×{plain(1 + f.deviation.estimate)}"
                 axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=11.5,
