@@ -1,13 +1,13 @@
-"""The factors of a start for real: networks, starts at once, residents, the page cache; and nothing is left."""
+"""The factors of a start for real: networks, starts at once, residents, page cache; and nothing is left."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,16 +61,19 @@ def test_a_namespace_that_joins_the_bridge_has_a_link_with_an_address(tmp_path, 
     ledger = Ledger(tmp_path / "ledger")
     with bridge.opened(ledger, "a-run"), bridge.joined(ledger, "a-run") as netns:
         shown = subprocess.run(
-            ["nsenter", f"--net={netns}", "ip", "-json", "address"], capture_output=True, text=True, check=True
+            ["nsenter", f"--net={netns}", "ip", "-json", "address"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         links = {link["ifname"]: link for link in json.loads(shown.stdout)}
         (name,) = set(links) - {"lo"}
         assert links["lo"]["operstate"] != "DOWN" and "UP" in links[name]["flags"]
         assert links[name]["addr_info"][0]["local"] == "10.213.0.1"
-        ports = os.listdir(f"/sys/class/net/{bridge.name_of('a-run')}/brif")
-        assert len(ports) == 1
+        ports = Path(f"/sys/class/net/{bridge.name_of('a-run')}/brif")
+        assert len(list(ports.iterdir())) == 1
         # This very process is where it was: its own links, and no address of the sandbox.
-        assert name not in os.listdir("/sys/class/net")
+        assert not Path(f"/sys/class/net/{name}").exists()
     assert ledger.left(include_alive=True) == []
 
 

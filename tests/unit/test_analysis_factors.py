@@ -49,7 +49,11 @@ def a_record(planned, case, ready, failed=False):
     for number in range(count):
         # The last of several is ten times as slow, which a median does not follow.
         value = ready * (10 if count > 2 and number == count - 1 else 1)
-        at = {"start.created": 0.0} if failed else {"start.ready": value, **(more if number == 0 else {})}
+        at = (
+            {"start.created": 0.0}
+            if failed and number == 0
+            else {"start.ready": value, **(more if number == 0 else {})}
+        )
         observed = tuple(Observation(1.0, name, v, "s") for name, v in at.items())
         tenants.append(TenantRecord(f"t{number + 1}", {}, Exit("exited", 0), 0.0, 1.0, observed))
     return TrialRecord(
@@ -114,6 +118,10 @@ def test_a_trial_in_which_a_start_failed_counts_as_failed_and_not_at_all_as_a_ti
     )
     twenty = of(found, "docker", "20 residents")
     assert twenty.measured.n == 6 and twenty.evidence["failed"] == 2 and "2 trials failed" in twenty.reason
+    found = analysis.analyse(
+        a_run(a_plan(), believable, lambda t, case: t.block < 3 and case.params.get("concurrency") == 8)
+    )
+    assert of(found, "docker", "8 at once").measured.n == 5  # whatever the other seven did
     none = analysis.analyse(a_run(a_plan(), believable, lambda t, case: "residents" in case.params))
     assert of(none, "docker", "5 residents").verdict == "not testable"
     assert "it said no" in of(none, "docker", "5 residents").reason
