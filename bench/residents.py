@@ -25,22 +25,31 @@ def present(
 ) -> Iterator[None]:
     """As many idle sandboxes of that runtime as the case asks for, each with a payload that listens.
 
-    They are opened one after the other and are in the ledger as any sandbox is. HostError where memory is
-    short; BenchError where one does not come up, or has ended by the end of the block.
+    They are opened one after the other and are in the ledger as any sandbox is. Then one more is opened and
+    closed again, and time given to settle: so every start follows one of its kind, also where there are no
+    residents whose making warms caches. HostError where memory is short; BenchError where one does not come
+    up, or has ended by the end of the block.
     """
-    count = int(case.params.get(RESIDENTS, 0))
-    short = factors.crowded(case) if count else None
-    if short:
+    if RESIDENTS not in case.params:
+        yield
+        return
+    count = int(case.params[RESIDENTS])
+    if short := factors.crowded(case):
         raise HostError(short.cause, fix=short.fix)
-    with ExitStack() as stack:
-        living: list[Process] = []
-        for number in range(1, count + 1):
-            tenant = replace(case.tenants[0], name=f"r{number}")
-            sandbox = stack.enter_context(runtime.open(tenant, arena))
+
+    @contextlib.contextmanager
+    def waiting(name: str) -> Iterator[Process]:
+        with runtime.open(replace(case.tenants[0], name=name), arena) as sandbox:
             process = sandbox.start([*argv, f"--at={sandbox.scratch}/{socket}"], env)
-            stack.callback(process.close)
-            _await(process, tenant.name, case.deadline)
-            living.append(process)
+            with contextlib.closing(process):
+                _await(process, name, case.deadline)
+                yield process
+
+    with ExitStack() as stack:
+        living = [stack.enter_context(waiting(f"r{number}")) for number in range(1, count + 1)]
+        with waiting("r0"):
+            pass
+        time.sleep(case.settle)
         yield
         ended = [p for p in living if p.poll() is not None]
         if ended:

@@ -284,7 +284,16 @@ def test_residents_are_there_before_the_start_and_until_after_it(programs, tmp_p
     assert record.status == "ok", record.reason
     assert [t.name for t in record.tenants] == ["a"]
     events = (tmp_path / "events").read_text().split("\n")[:-1]
-    assert events == ["open r1", "open r2", "open a", "close a", "close r2", "close r1"]
+    assert events == [
+        "open r1", "open r2", "open r0", "close r0", "open a", "close a", "close r2", "close r1"
+    ]  # fmt: skip
+
+
+def test_a_start_without_residents_follows_another_as_one_with_them_does(programs, tmp_path):
+    record = start(Rooms(programs, tmp_path), tmp_path, params={"residents": 0})
+    assert record.status == "ok", record.reason
+    events = (tmp_path / "events").read_text().split("\n")[:-1]
+    assert events == ["open r0", "close r0", "open a", "close a"]
 
 
 def test_a_resident_that_does_not_come_up_makes_a_failed_trial_that_says_so(programs, tmp_path):
