@@ -99,7 +99,7 @@ def test_a_cold_start_finds_nothing_of_the_image_cached_and_the_next_one_does(tm
         assert stamps(records[runtime, "cold"])["cache.payload"] == 0
         assert stamps(records[runtime, "cold"])["cache.left"] < 0.1
     payload = sandbox.find().root / "usr/lib/isobench/start-ready"
-    assert pagecache.share(pagecache.held([payload])) == 1.0
+    assert pagecache.share(pagecache.held([payload])) > 0.9  # but for pages that no start had read before
 
 
 def test_what_a_killed_run_left_of_residents_and_networks_is_in_the_ledger(tmp_path, no_trace):
