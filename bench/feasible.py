@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import factors, primitives
 from bench import limits as units
-from bench import primitives
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.host import cgroups
@@ -53,6 +53,8 @@ class Host:
         if ENTRY in case.params and not plugin.stops:
             cause = "a machine is powered down: it has no first process to send SIGTERM to"
             return Skipped(case, "not offered", f"{plugin.title}: {cause}")
+        if why := factors.not_offered(case, plugin):
+            return Skipped(case, "not offered", f"{plugin.title}: {why}")
         for need in self.missing(runtime):
             return _not_testable(case, need)
         if not case.tenants:
@@ -68,7 +70,8 @@ class Host:
                 return _not_testable(case, found)
         for found in (*self._sizes(wanted), *self._fixtures(case), *self._programs(case, plugin)):
             return _not_testable(case, found)
-        return None
+        short = factors.crowded(case)
+        return _not_testable(case, short) if short else None
 
     def _sizes(self, wanted: Mapping[str, Scalar]) -> list[Missing]:
         """Limits above the host's own size, or above what a parent of ours holds."""

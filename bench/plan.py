@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench import factors
 from bench import limits as units
 from bench.model import (
     ENTRY,
@@ -97,7 +98,8 @@ def quickened(experiment: Experiment) -> Experiment:
         args = {**tenant.args, **{k: v for k, v in quick.get("args", {}).items() if k in tenant.args}}
         tenants.append(replace(tenant, limits=limits, args=args))
     params = {**experiment.params, **{k: tuple(v) for k, v in quick.get("params", {}).items()}}
-    return replace(experiment, tenants=tuple(tenants), params=params)
+    blocks = quick.get("blocks", experiment.blocks)
+    return replace(experiment, tenants=tuple(tenants), params=params, blocks=blocks)
 
 
 def cases(experiment: Experiment, runtime: str, baseline: bool, quick: bool = False) -> list[Case]:
@@ -171,7 +173,8 @@ def make(
         allowed = [r for r in runtimes if experiment.runtimes is None or r in experiment.runtimes]
         for runtime in allowed:
             for plain in cases(experiment, runtime, baseline(runtime), quick):
-                case = replace(plain, overhead=len(plain.tenants) * cost(runtime))
+                made = len(plain.tenants) + factors.further(plain)
+                case = replace(plain, overhead=made * cost(runtime))
                 case = stretched(case) if runtime in emulated else case
                 reason = lacking(runtime, case)
                 if reason is None:
@@ -204,7 +207,8 @@ def extend(plan: Plan, case_ids: Iterable[str]) -> Plan:
 
 def _blocks(plan: Plan, case_ids: Sequence[str], first: int, end: int) -> list[PlannedTrial]:
     index = len(plan.trials)
-    most = {e.name: e.blocks for e in plan.suite.experiments if e.blocks is not None}
+    asked = [quickened(e) if plan.quick else e for e in plan.suite.experiments]
+    most = {e.name: e.blocks for e in asked if e.blocks is not None}
     bound = {c.id: most[c.experiment] for c in plan.cases if c.experiment in most}
     warmup = plan.suite.warmup
     result: list[PlannedTrial] = []

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +23,7 @@ from bench.host.cgroups import Cgroups
 from bench.image import Image
 from bench.ledger import Ledger, state_dir
 from bench.making import Maker
-from bench.model import Case, Plan, PlannedTrial, Sample, TrialRecord
+from bench.model import NETWORK, Case, Plan, PlannedTrial, Sample, TrialRecord
 from bench.runtimes import Arena, Ground, Runtime
 from bench.starting import Starter
 from bench.store import RunDirectory
@@ -98,8 +98,10 @@ class Session:
             self.run.info.id, self.image, workloads.root(), self._scratch, self.ledger, self._note,
             self.run.logs,
         )  # fmt: skip
+        joined = {c.runtime for c in plan.cases if c.params.get(NETWORK, "none") != "none"}
         for name in dict.fromkeys(c.runtime for c in plan.cases):
-            stack.enter_context(self.runtimes[name].lasting(ground))
+            lasting = self.runtimes[name].lasting(replace(ground, networked=name in joined))
+            stack.enter_context(lasting)
         stack.enter_context(prompt_scheduling(self._note))
         self._launcher: Path | None = None
         self._engine: Engine | Starter | Maker = Engine(

@@ -17,14 +17,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from bench import calibration
+from bench import caching, calibration, residents, several
 from bench import workload as workloads
+from bench.asking import SOCKET, FailedStartError, ask, reach
 from bench.collectors import Collector
-from bench.engine import Interrupted
+from bench.engine import Interrupted, broken
 from bench.errors import BenchError, SuiteError
 from bench.model import (
+    CONCURRENCY,
     ENTRY,
     GRACE,
+    NETWORK,
+    PORT,
     Case,
     Exit,
     Observation,
@@ -35,13 +39,13 @@ from bench.model import (
     TrialRecord,
 )
 from bench.observe import Sampler
-from bench.runtimes import Arena, OfImage, Process, Runtime, Sandbox
+from bench.runtimes import Arena, OfImage, Process, Publishing, Runtime, Sandbox
 
-SOCKET = "ready"
-"""Name of the payload's socket in the tenant's scratch directory."""
-QUESTION = b"?"
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+"""Of every payload."""
 PHASES = ("created", "started", "first", "listening", "ready")
-"""In the order they come in. Each becomes the metric `start.PHASE`, in seconds since the request.
+"""In the order they come in. Each becomes the metric `start.PHASE`, in seconds since the request; after them
+comes `start.reachable`, the first answer through a published port, where the case has one.
 
 `stop.ended` and `stop.removed` count from the moment the payload is told to end."""
 ENDING = 30.0
@@ -53,10 +57,6 @@ COUNTS = ("term.killed", "term.left")
 and how many processes outlived the first."""
 ENTERED = {"exec": 'exec "$@"', "shell": '"$@"; exit $?'}
 """The shell's script by entry. A shell may execute a last command in its own place, so another follows."""
-
-
-class FailedStartError(BenchError):
-    """The payload did not come to its first answer; what was stamped until then is kept."""
 
 
 class Starter:
@@ -81,20 +81,27 @@ class Starter:
     ) -> tuple[TrialRecord, list[Sample]]:
         """Start, ask, stop and remove once. A start that fails is a record that says so, never a fast one."""
         wall = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        command = _command(case)
         with contextlib.closing(Sampler(self._clock(), self._clock)) as sampler:
             sampler.add(self._collectors, {})
-            speed = Sample(0.0, "", "spin", "spin.loop", calibration.spin())
-            sampler.begin()
-            command = _command(case.tenants[0])
-            origin = self._clock()
-            tenant, reason = self._tenant(case, arena, command, origin)
-            ended = self._clock()
-            sampler.read_all()
+            try:
+                with self._around(case, arena, command) as seen:
+                    speed = Sample(0.0, "", "spin", "spin.loop", calibration.spin())
+                    sampler.begin()
+                    origin = self._clock()
+                    tenants, reason = self._starts(case, arena, command)
+                    ended = self._clock()
+                    sampler.read_all()
+            except (BenchError, OSError) as error:  # of what is around the starts: theirs are in the records
+                digest = arena.image.digest if arena.image else "host"
+                return broken(planned, case, digest, f"what the start asks for beforehand: {error}"), []
+        more = tuple(Observation(ended - origin, name, value, "1") for name, value in seen.items())
+        tenants = (replace(tenants[0], observations=(*tenants[0].observations, *more)), *tenants[1:])
         record = TrialRecord(
             index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,
             runtime=case.runtime, status="broken" if reason else "ok", reason=reason,
             image=self._image(case, arena), wall_time=wall, duration=ended - origin,
-            workload_seconds=ended - origin, tenants=(tenant,), params=dict(case.params),
+            workload_seconds=ended - origin, tenants=tenants, params=dict(case.params),
         )  # fmt: skip
         return record, [speed, *sampler.samples()]
 
@@ -104,15 +111,49 @@ class Starter:
         own = runtime.own_image() if isinstance(runtime, OfImage) else ""
         return own or (arena.image.digest if arena.image else "host")
 
+    @contextlib.contextmanager
+    def _around(self, case: Case, arena: Arena, command: Sequence[str]) -> Iterator[Mapping[str, float]]:
+        """What the case asks for beside the start, made before it and undone after it; what came of it."""
+        runtime = self._runtimes[case.runtime]
+        argv = [*_entered(case), *command]
+        with (
+            residents.present(case, runtime, arena, argv, SOCKET, ENVIRONMENT),
+            caching.prepared(case, runtime, arena, command[0]) as seen,
+        ):
+            yield seen
+        time.sleep(case.settle)
+
+    def _starts(
+        self, case: Case, arena: Arena, command: Sequence[str]
+    ) -> tuple[tuple[TenantRecord, ...], str]:
+        """One start, or as many at once as the case asks for; and why one failed, else ""."""
+
+        def one(tenant: Tenant, hold: Callable[[], None]) -> several.Begun:
+            origin = self._clock()
+            return *self._tenant(tenant, case, arena, command, origin, hold), origin
+
+        if CONCURRENCY in case.params:
+            return several.starts(case, one, self._interrupted)
+        record, reason, _ = one(case.tenants[0], lambda: None)
+        return (record,), reason
+
     def _tenant(
-        self, case: Case, arena: Arena, command: Sequence[str], origin: float
+        self,
+        tenant: Tenant,
+        case: Case,
+        arena: Arena,
+        command: Sequence[str],
+        origin: float,
+        hold: Callable[[], None],
     ) -> tuple[TenantRecord, str]:
-        """What became of the payload, with its stamps as observations; and why it failed, else ""."""
-        (tenant,) = case.tenants
+        """What became of the payload, with its stamps as observations; and why it failed, else "".
+
+        `hold` is called once it is ready, and returns when it may be ended.
+        """
         stamps: dict[str, float] = {}
         reason = ""
         try:
-            record, told = self._carry_out(tenant, case, arena, command, origin, stamps)
+            record, told = self._carry_out(tenant, case, arena, command, origin, stamps, hold)
             stamps["term.removed" if ENTRY in case.params else "stop.removed"] = self._clock() - told
         except (BenchError, OSError) as error:
             reason = str(error)
@@ -133,6 +174,7 @@ class Starter:
         command: Sequence[str],
         origin: float,
         stamps: dict[str, float],
+        hold: Callable[[], None],
     ) -> tuple[TenantRecord, float]:
         """The record, without its observations, and the moment the payload was told to end."""
 
@@ -143,7 +185,7 @@ class Starter:
             sandbox = stack.enter_context(self._runtimes[case.runtime].open(tenant, arena))
             stamp("created")
             argv = [*_entered(case), *command, f"--at={sandbox.scratch}/{SOCKET}"]
-            process = sandbox.start(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
+            process = sandbox.start(argv, ENVIRONMENT)
             stack.callback(process.close)
             stamp("started")
             deadline = origin + case.deadline
@@ -152,8 +194,12 @@ class Starter:
                 if said is None or said.metric != f"event.{name}":
                     raise FailedStartError(f"the payload said {line[:200]!r} instead of the event '{name}'")
                 stamp(name)
-            self._ask(sandbox, deadline)
+            ask(sandbox, deadline - self._clock())
             stamp("ready")
+            if isinstance(sandbox, Publishing) and case.params.get(NETWORK) == "port":
+                reach(sandbox, lambda: deadline - self._clock())
+                stamp("reachable")
+            hold()
             effective = dict(sandbox.effective())
             facts = dict(sandbox.facts())
             told, ended = self._end(sandbox, process, case, stamps)
@@ -203,20 +249,6 @@ class Starter:
                 raise FailedStartError(f"the payload ended before it was ready: {self._gone(process).reason}")
             held += data
 
-    def _ask(self, sandbox: Sandbox, deadline: float) -> None:
-        """One question and its answer over the payload's socket."""
-        with contextlib.closing(sandbox.reach(SOCKET)) as stream:
-            stream.settimeout(max(0.01, deadline - self._clock()))
-            try:
-                stream.sendall(QUESTION)
-                answer = stream.recv(16)
-            except TimeoutError as error:
-                raise FailedStartError(
-                    "the payload listens and did not answer within the deadline"
-                ) from error
-        if answer != QUESTION:
-            raise FailedStartError(f"the payload answered {answer!r} to {QUESTION!r}")
-
     def _gone(self, process: Process) -> Exit:
         until = self._clock() + ENDING
         while (ended := process.poll()) is None:
@@ -232,11 +264,16 @@ def _entered(case: Case) -> list[str]:
     return ["/bin/sh", "-c", ENTERED[str(entry)], "sh"] if entry else []
 
 
-def _command(tenant: Tenant) -> list[str]:
-    """The payload's command line but for its socket, put together before the clock runs."""
+def _command(case: Case) -> list[str]:
+    """The payload's command line but for its socket, put together before the clock runs.
+
+    Where the network is a factor the payload listens on a TCP port as well, whatever the network is.
+    """
+    tenant = case.tenants[0]
     program = workloads.find(tenant.workload)
     if program.interpreter:
         raise SuiteError(f"{tenant.workload} cannot be started for its start: it is a script",
                          fix="use a workload that is a C source, such as start/ready")  # fmt: skip
     words = workloads.argv(program, "", tenant.args)
-    return [word for word in words if not word.startswith("--at=")]
+    port = [f"--port={PORT}"] if NETWORK in case.params else []
+    return [word for word in words if not word.startswith("--at=")] + port

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from bench import factors
 from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
@@ -23,7 +24,7 @@ _EXPERIMENT_KEYS = {
     "needs", "runtimes", "settle", "deadline", "quick", "verdict", "blocks",
 }  # fmt: skip
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
-_QUICK_KEYS = {"skip", "limits", "args", "params"}
+_QUICK_KEYS = {"skip", "limits", "args", "params", "blocks"}
 _NEEDS = {"disk", "swap", "peer"}
 _KINDS = ("limits", "starts", "primitives")
 _PAIRS = {
@@ -173,6 +174,8 @@ class _Reader:
         entry, grace = experiment.params.get(ENTRY, ()), experiment.params.get(GRACE, ())
         if entry and not set(entry) <= set(ENTRIES):
             raise self.fail(f"'{ENTRY}' is one of: {', '.join(ENTRIES)}", ENTRY)
+        if complaint := factors.complaint(experiment.params):
+            raise self.fail(complaint[1], complaint[0])
         if entry and not (grace and all(type(g) in (int, float) and float(g) > 0 for g in grace)):
             raise self.fail(f"'{ENTRY}' needs '{GRACE}', in seconds above 0", ENTRY, f"{GRACE} = [10]")
         self._where = ""
@@ -205,6 +208,8 @@ class _Reader:
     def quick(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         self.keys(raw, _QUICK_KEYS, "quick table")
         quick = dict(raw)
+        if "blocks" in raw:
+            self.count(raw, "blocks")
         if "limits" in raw:
             quick["limits"] = {}
             for name, value in _flatten(raw["limits"], leaves=set(units.LIMITS)).items():

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def analyse(run: Run) -> list[Finding]:
     """Findings in the order of the suite; cells that could not run are findings as well, with their cause."""
     if run.plan.suite.kind == "starts":
-        from bench.analysis import starts
+        from bench.analysis import factors, starts
 
-        return starts.analyse(run)
+        return [*starts.analyse(run), *factors.analyse(run)]
     if run.plan.suite.kind == "primitives":
         from bench.analysis import primitives
 
@@ -28,9 +28,11 @@ def analyse(run: Run) -> list[Finding]:
 def summary(run: Run, found: Sequence[Finding]) -> str:
     """The whole run in a few sentences."""
     if run.plan.suite.kind == "starts":
-        from bench.analysis import starts
+        from bench.analysis import factors, starts
 
-        return starts.conclusion(found)
+        rest = [f for f in found if not f.id.startswith(factors.PREFIX)]
+        varied = factors.conclusion(found)
+        return f"{starts.conclusion(rest)} {varied}".strip() if rest or not varied else varied
     if run.plan.suite.kind == "primitives":
         from bench.analysis import primitives
 

@@ -6,13 +6,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
+from typing import Literal, Protocol
 
-from bench.analysis.starts import HEADLINE, STOP, counted, ratio, seconds, spell
+from bench.analysis.starts import HEADLINE, STOP, counted, ratio, seconds, spell, unvaried
 from bench.frames import Run
 from bench.model import ENTRIES, ENTRY, GRACE, Interval, TrialRecord
 
 Word = Literal["reproduced", "inverted", "inconclusive", "not applicable"]
+
+
+class Stated(Protocol):
+    """What somebody said: `source` says who, `text` what."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def text(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ CLAIMS = (
 class Evaluated:
     """A claim with its outcome here; `ratio` is slower over faster, paired by block."""
 
-    claim: Claim | Swallowed
+    claim: Stated
     word: Word
     ratio: Interval | None
     reason: str
@@ -112,22 +123,26 @@ def _evaluate(run: Run, claim: Claim) -> Evaluated:
             return Evaluated(claim, "not applicable", None, f"{runtime} was not started in this run")
         if runtime in run.plan.emulated:
             return Evaluated(claim, "not applicable", None, f"{runtime} ran on an emulated CPU")
-    found = _ratio(run, claim)
+    return decided(claim, _ratio(run, claim), claim.factor)
+
+
+def decided(claim: Stated, found: Interval | None, factor: float) -> Evaluated:
+    """The claim that a ratio is at least `factor`, held against that ratio's interval."""
     if found is None:
         return Evaluated(claim, "not applicable", None, "no block has a good start of both")
     if found.low is None or found.high is None:
         return Evaluated(claim, "inconclusive", found, "too few blocks for an interval")
     told = f"{found.estimate:.3g} times, 95 % {found.low:.3g} … {found.high:.3g}, {found.n} blocks"
-    if found.low >= claim.factor:
+    if found.low >= factor:
         return Evaluated(claim, "reproduced", found, told)
-    if found.high < claim.factor:
+    if found.high < factor:
         return Evaluated(claim, "inverted", found, told)
     return Evaluated(claim, "inconclusive", found, told)
 
 
 def _ratio(run: Run, claim: Claim) -> Interval | None:
     values: dict[str, dict[int, float]] = {claim.faster: {}, claim.slower: {}}
-    for record in counted(run):
+    for record in unvaried(run):
         value = seconds(record, HEADLINE) if record.status == "ok" else None
         if record.runtime in values and value:
             values[record.runtime][record.block] = value

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from bench.analysis.wording import runtime_name
 from bench.comparison import estimate
+from bench.factors import factor
 from bench.frames import Run
 from bench.model import ENTRY, GRACE, Case, Experiment, Finding, Interval, TrialRecord
 
@@ -38,6 +39,7 @@ def analyse(run: Run) -> list[Finding]:
     return [
         finding
         for experiment in run.plan.suite.experiments
+        if not factor(experiment.params)
         for phase, words, entry in _phases(experiment)
         for finding in _Phase(run, experiment, phase, words, entry).findings()
     ]
@@ -46,6 +48,11 @@ def analyse(run: Run) -> list[Finding]:
 def counted(run: Run) -> list[TrialRecord]:
     """The starts that count: those of the blocks after the warm-up."""
     return [r for r in run.records if r.block >= run.plan.suite.warmup]
+
+
+def unvaried(run: Run) -> list[TrialRecord]:
+    """Those of them that are starts and nothing else: no stops, and nothing is varied."""
+    return [r for r in counted(run) if ENTRY not in r.params and not factor(r.params)]
 
 
 def seconds(record: TrialRecord, metric: str) -> float | None:
@@ -71,7 +78,8 @@ class _Phase:
 
     def __init__(self, run: Run, experiment: Experiment, phase: str, words: str, entry: str | None) -> None:
         self.run, self.experiment, self.phase, self.entry = run, experiment, phase, entry
-        alike = [e for e in run.plan.suite.experiments if (ENTRY in e.params) == (ENTRY in experiment.params)]
+        plain = [e for e in run.plan.suite.experiments if not factor(e.params)]
+        alike = [e for e in plain if (ENTRY in e.params) == (ENTRY in experiment.params)]
         self.title = f"{experiment.title}: {words}" if len(alike) > 1 else words
         self.cases = {c.id: c for c in run.plan.cases if self._mine(c)}
         self.skipped = {s.case.id: s for s in run.plan.skipped if self._mine(s.case)}
@@ -97,7 +105,7 @@ class _Phase:
         values = {r.block: v for r in good if (v := seconds(r, self.phase)) is not None}
         failed = len(records) - len(good)
         if not values:
-            why = records[0].reason.splitlines()[0] if records else ""
+            why = next((r.reason.splitlines()[0] for r in records if r.reason), "")
             reason = f"all {failed} starts failed: {why}" if failed else "no start has finished"
             return replace(blank, verdict="not testable", reason=reason,
                            fix=f"bench run --resume {self.run.path.name}")  # fmt: skip
@@ -111,7 +119,7 @@ class _Phase:
             values=tuple(listed),
             trials=tuple(r.index for r in good),
             reason=_sentence(times, len(values), failed) if self.entry is None else _stops(good, failed),
-            evidence={"failed": failed, "p95": _quantile(listed, 0.95)},
+            evidence={"failed": failed, "p95": quantile(listed, 0.95)},
         )
 
     def _times(self, runtime: str, values: Mapping[int, float]) -> Interval | None:
@@ -152,7 +160,7 @@ def _less(end: float | None) -> float | None:
     return None if end is None else end - 1
 
 
-def _quantile(values: Sequence[float], q: float) -> float:
+def quantile(values: Sequence[float], q: float) -> float:
     """The smallest value that at least the share `q` of all does not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)]

@@ -119,6 +119,17 @@ def held(client: DockerClient, reference: str) -> str:
     return ""
 
 
+def layers(client: DockerClient, tag: str) -> tuple[Path, ...]:
+    """Directories of this host with the files of that image, topmost first; () where the driver names none.
+
+    Source: `GraphDriver` of the image's inspection, which overlay2 fills in.
+    """
+    with speaking(f"inspecting the image {tag}"):
+        data = (client.images.get(tag).attrs.get("GraphDriver") or {}).get("Data") or {}
+    named = [data.get("UpperDir") or "", *(data.get("LowerDir") or "").split(":")]
+    return tuple(Path(one) for one in named if one)
+
+
 def facts(client: DockerClient) -> dict[str, Scalar | None]:
     """Version, storage driver, cgroup driver and version, and the OCI runtimes of that engine."""
     with speaking("asking the engine what it is"):
@@ -203,9 +214,10 @@ def sweep_parents(path: str, root: Path = Path("/")) -> None:
         if right.split()[:1] != ["cgroup"] or mount in own:
             continue
         # Podman's conmon, and now and then a container's own group that an OCI runtime forgot.
-        for inner in mount.joinpath(*parts).glob("*/"):
-            with contextlib.suppress(OSError):
-                inner.rmdir()
+        with contextlib.suppress(OSError):  # the end of another container of the trial sweeps here as well
+            for inner in mount.joinpath(*parts).glob("*/"):
+                with contextlib.suppress(OSError):
+                    inner.rmdir()
         for depth in range(len(parts), 0, -1):
             with contextlib.suppress(OSError):  # absent, or another run's or trial's groups are below it
                 mount.joinpath(*parts[:depth]).rmdir()

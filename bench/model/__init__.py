@@ -8,9 +8,17 @@ counted from the start of the trial unless a field says otherwise.
 from __future__ import annotations
 
 from bench.model.asked import (
+    CACHE,
+    CACHES,
+    CONCURRENCY,
     ENTRIES,
     ENTRY,
+    FACTORS,
     GRACE,
+    NETWORK,
+    NETWORKS,
+    PORT,
+    RESIDENTS,
     VERDICTS,
     Arm,
     Case,
@@ -57,10 +65,18 @@ from bench.model.meant import (
 )
 
 __all__ = [
+    "CACHE",
+    "CACHES",
+    "CONCURRENCY",
     "ENTRIES",
     "ENTRY",
+    "FACTORS",
     "GRACE",
+    "NETWORK",
+    "NETWORKS",
     "OUTCOMES",
+    "PORT",
+    "RESIDENTS",
     "VERDICTS",
     "Arm",
     "ArmSummary",

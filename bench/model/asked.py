@@ -13,6 +13,15 @@ ENTRY, GRACE = "entry", "grace"
 ENTRIES = ("exec", "shell")
 """The first process is the payload, through `exec` of a shell; or the shell, which waits for the payload."""
 
+NETWORK, CONCURRENCY, RESIDENTS, CACHE = FACTORS = ("network", "concurrency", "residents", "cache")
+"""Params of an experiment on what changes a start: the sandbox's network, how many are requested at once, how
+many idle ones are there already, and whether the image's files are in the page cache."""
+NETWORKS = ("none", "bridge", "port")
+"""No link; a link to a bridge of the run's own; the same with a port published on 127.0.0.1."""
+CACHES = ("warm", "cold")
+PORT = 8080
+"""The TCP port inside on which the payload listens as well, where the network is a factor."""
+
 VERDICTS = ("pass", "fail", "not enforced", "not offered", "not testable", "inconclusive")
 Role = Literal["candidate", "reference", "repeat", "raw", "raw repeat"]
 """`repeat` is a second copy of the reference (A/A); `raw` the bare process, and its second copy."""

@@ -11,7 +11,9 @@ from bench.analysis.claims import Evaluated, evaluate, swallowing
 from bench.analysis.conclusion import emulation
 from bench.analysis.machines import machines
 from bench.analysis.quality import quality
+from bench.analysis.rises import rising
 from bench.analysis.wording import runtime_name
+from bench.factors import factor
 from bench.frames import Run
 from bench.model import Experiment, Finding, Scalar
 from bench.render import figures, method, numbers, prose
@@ -59,6 +61,8 @@ class Table:
     question: str
     claim: str
     rows: tuple[Row, ...]
+    than: str = "the process"
+    """What a start is compared with."""
 
     @property
     def by_label(self) -> tuple[tuple[Row, ...], ...]:
@@ -125,7 +129,7 @@ def build(run: Run) -> Document:
         matrix=matrix,
         sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
-        claims=(*evaluate(run), *swallowing(run)) if run.plan.suite.kind == "starts" else (),
+        claims=(*evaluate(run), *rising(run), *swallowing(run)) if run.plan.suite.kind == "starts" else (),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),
         about=method.about(run, quality(run, series), carried),
         glossary=tuple(sorted(MARKS.values(), key=lambda m: -m.rank if m.style == "pass" else m.rank)),
@@ -152,6 +156,7 @@ def _section(
                 question=experiment.question if experiment else "",
                 claim=experiment.claim if experiment else "",
                 rows=tuple(_row(f, rule, units, ids[f.id]) for f in of),
+                than="at the first level" if factor(of[0].params) else "the process",
             )
         )
     of_section = [f for f in run.finding_list if f.section == group.name]

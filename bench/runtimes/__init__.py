@@ -146,6 +146,16 @@ class Ground:
     note: Callable[[str], None]
     """Tells the user what takes a while, and goes into the notes of the run."""
     logs: Path | None = None
+    networked: bool = False
+    """Whether a case joins this runtime's sandboxes to a network of the run (see `bench.model.NETWORKS`)."""
+
+
+@runtime_checkable
+class Publishing(Protocol):
+    """A sandbox that can publish a port of 127.0.0.1, where the case's network is "port"."""
+
+    def dial(self, port: int) -> socket:
+        """A stream to what listens on that TCP port inside, through the published one; OSError otherwise."""
 
 
 @runtime_checkable
@@ -163,6 +173,8 @@ class Runtime(Protocol):
     """Whether the first process inside is known to this host's kernel or to an engine, for `Sandbox.stop`."""
     needs_image: ClassVar[bool]
     """True where it cannot do without the sandbox image; False where the host's own tools would serve."""
+    networks: frozenset[str]
+    """Which of `bench.model.NETWORKS` a sandbox can start with; none where it has no network of its own."""
 
     def __init__(self, variant: str | None = None) -> None:
         """`variant` is what follows the colon: `docker:runsc` gives "runsc"."""
@@ -181,6 +193,9 @@ class Runtime(Protocol):
 
     def emulated(self) -> bool:
         """True where everything inside runs on an emulated CPU; asked only where `requires` is empty."""
+
+    def trees(self, image: Image) -> Sequence[Path]:
+        """Directories of this host from which its sandboxes read the image; none where they read a disk."""
 
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
         """What is kept over all trials of a run; entered once before the first that uses this runtime."""

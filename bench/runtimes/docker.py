@@ -1,16 +1,15 @@
-"""A container of a Docker-compatible engine, from the sandbox image, with no network or an internal one."""
+"""A container of a Docker-compatible engine, from the sandbox image, with no network or one of the run's."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.errors import LimitNotSetError, SandboxError, UsageError
+from bench.errors import BenchError, LimitNotSetError, SandboxError, UsageError
 from bench.host import cgroups, engines, oci
-from bench.model import Missing, Tenant
+from bench.model import NETWORK, NETWORKS, PORT, Missing, Tenant
 from bench.sandboxes import container_config
 from bench.sandboxes.container import ContainerSandbox
 from bench.sandboxes.container_place import Here
@@ -18,9 +17,13 @@ from bench.sandboxes.native import tenant_scratch
 from bench.workload import COMPILED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from docker import DockerClient
 
     from bench.host.network import BridgePeer
+    from bench.image import Image
+    from bench.ledger import Ledger
     from bench.runtimes import Arena, Ground, Sandbox
 
 
@@ -37,6 +40,7 @@ class Runtime:
     controls: ClassVar[frozenset[str]] = container_config.CONTROLS
     stops: ClassVar[bool] = True
     needs_image: ClassVar[bool] = True
+    networks: frozenset[str] = frozenset(NETWORKS)
     engine: ClassVar[engines.Kind] = "docker"
 
     def __init__(self, variant: str | None = None) -> None:
@@ -45,6 +49,8 @@ class Runtime:
             raise UsageError(f"{self.name}@ names no image", fix=f"{self.name}@IMAGE")
         self.variant = name or None
         self._digest = ""
+        if self.variant == "runsc":
+            self.networks = frozenset({"none"})  # it runs here with --network=none
 
     def requires(self) -> Sequence[Missing]:
         """Why no container can be run here: no engine, or one that does not know the OCI runtime."""
@@ -121,18 +127,43 @@ class Runtime:
         """False: what runs inside runs on the host's own CPU."""
         return False
 
-    def lasting(self, ground: Ground) -> AbstractContextManager[None]:
-        """Nothing: every trial makes its own container."""
-        return contextlib.nullcontext()
+    def trees(self, image: Image) -> Sequence[Path]:
+        """The layers of the image as the engine's storage driver keeps them."""
+        client = self._client()
+        with contextlib.closing(client):
+            return engines.layers(client, engines.ensure_image(client, image))
+
+    @contextlib.contextmanager
+    def lasting(self, ground: Ground) -> Iterator[None]:
+        """The image, so that no start waits for its import, and the network that a case joins containers to.
+
+        An engine that is gone is a note: each trial says so as well, and the others go on.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                client = self._client()
+                stack.callback(client.close)
+                if ground.image is not None:
+                    engines.ensure_image(client, ground.image)
+                if ground.networked:
+                    name = container_config.network_name(ground.run, self.variant)
+                    stack.enter_context(self._network(client, name, ground.run, ground.ledger))
+            except BenchError as error:
+                ground.note(f"{self.name}: {error.message}")
+            yield
+
+    def _client(self) -> DockerClient:
+        client = engines.connect(self.engine)
+        if isinstance(client, Missing):
+            raise SandboxError(f"{self.name}: {client.cause}", fix=client.fix)
+        return client
 
     @contextlib.contextmanager
     def open(self, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
         """Everything but the container itself, which an engine only creates once it knows the command."""
         if arena.image is None:
             raise SandboxError(f"{self.name} needs the sandbox image", fix="bench image build")
-        client = engines.connect(self.engine)
-        if isinstance(client, Missing):
-            raise SandboxError(f"{self.name}: {client.cause}", fix=client.fix)
+        client = self._client()
         with contextlib.ExitStack() as stack:
             stack.callback(client.close)
             own = self.own_image()
@@ -140,14 +171,18 @@ class Runtime:
             scratch = stack.enter_context(tenant_scratch(tenant, arena))
             name = container_config.container_name(arena.run, arena.trial, tenant.name)
             network, peer = "none", None
+            level = arena.params.get(NETWORK, "none")
             if "peer" in arena.needs:
                 network = name
-                peer = stack.enter_context(self._network(client, name, arena))
+                peer = stack.enter_context(self._peer(client, name, arena))
+            elif level != "none":
+                network = container_config.network_name(arena.run, self.variant)
             _check_egress(tenant, peer)
             binds = [f"{arena.workloads}:/workloads:ro", f"{scratch}:/scratch:rw"]
             if own:
                 binds.append(f"{arena.image.root}{COMPILED}:{COMPILED}:ro")
-            config = self._config(client, tenant, arena, network, binds)
+            ports = (PORT,) if level == "port" else ()
+            config = self._config(client, tenant, arena, network, binds, ports)
             place = Here(
                 self.engine, arena.ledger, scratch, arena.disk.number if arena.disk else None,
                 str(config.get("CgroupParent") or ""), arena.guard,
@@ -155,14 +190,15 @@ class Runtime:
             sandbox = ContainerSandbox(
                 client=client, engine=self.engine, name=name, image=image, tenant=tenant, run=arena.run,
                 config=config, controls=self.controls, place=place, bridge=peer,
-                at_once=arena.launcher is not None, past_entry=bool(own),
+                at_once=arena.launcher is not None, past_entry=bool(own), ports=ports,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox
 
     def _config(
-        self, client: DockerClient, tenant: Tenant, arena: Arena, network: str, binds: list[str]
-    ) -> dict[str, Any]:
+        self, client: DockerClient, tenant: Tenant, arena: Arena, network: str, binds: list[str],
+        ports: Sequence[int],
+    ) -> dict[str, Any]:  # fmt: skip
         found = cgroups.detect()
         with engines.speaking(f"asking {self.engine} what it is"):
             driver = str(client.info().get("CgroupDriver"))
@@ -174,7 +210,7 @@ class Runtime:
             tenant.limits, arena.disk.device if arena.disk else None,
             version=found.version("cpu") or 1, rescaled=rescaled and found.version("io") == 2,
             network=network, binds=binds, runtime=self.variant,
-            parent=self._parent(arena.guard.path, driver) if arena.guard else None,
+            parent=self._parent(arena.guard.path, driver) if arena.guard else None, ports=ports,
         )  # fmt: skip
         with engines.speaking("putting the limits together"):
             config: dict[str, Any] = client.api.create_host_config(**asked, **self._extra())
@@ -188,27 +224,31 @@ class Runtime:
         return container_config.cgroup_parent(guard, driver)
 
     @contextlib.contextmanager
-    def _network(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
+    def _peer(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
         """An internal network of the engine with the peer's server on its bridge."""
         from bench.host.network import open_bridge_peer
 
-        entry = arena.ledger.will_create("docker-network", f"{self.engine}:{name}")
+        with self._network(client, name, arena.run, arena.ledger, internal=True) as attrs:
+            bridge, address, prefix = container_config.peer_place(attrs)
+            with open_bridge_peer(arena, bridge, address, prefix) as peer:
+                yield peer
+
+    @contextlib.contextmanager
+    def _network(
+        self, client: DockerClient, name: str, run: str, ledger: Ledger, *, internal: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """A network of the engine for the length of the block, as its inspection describes it."""
+        entry = ledger.will_create("docker-network", f"{self.engine}:{name}")
         try:
             with engines.speaking(f"making the network {name}"):
                 network = client.networks.create(
-                    name,
-                    driver="bridge",
-                    internal=True,
-                    labels={"isobench": arena.run},
-                    check_duplicate=True,
+                    name, driver="bridge", internal=internal, labels={"isobench": run}, check_duplicate=True
                 )
                 network.reload()
-            bridge, address, prefix = container_config.peer_place(network.attrs)
-            with open_bridge_peer(arena, bridge, address, prefix) as peer:
-                yield peer
+            yield network.attrs
         finally:
             engines.undo_network(f"{self.engine}:{name}")
-            arena.ledger.gone(entry)
+            ledger.gone(entry)
 
 
 def _check_egress(tenant: Tenant, peer: BridgePeer | None) -> None:

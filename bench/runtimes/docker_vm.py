@@ -21,6 +21,9 @@ from bench.sandboxes.container import ContainerSandbox
 from bench.sandboxes.container_guest import InGuest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.image import Image
     from bench.runtimes import Arena, Ground, Sandbox
     from bench.sandboxes.engine_machine import EngineMachine
 
@@ -38,6 +41,7 @@ class Runtime:
     controls: ClassVar[frozenset[str]] = container_config.CONTROLS - {"net.egress"}
     stops: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
+    networks: frozenset[str] = frozenset()
 
     def __init__(self, variant: str | None = None) -> None:
         if variant:
@@ -72,6 +76,10 @@ class Runtime:
     def emulated(self) -> bool:
         """True where everything inside runs on an emulated CPU."""
         return self._libvirt.emulated()
+
+    def trees(self, image: Image) -> Sequence[Path]:
+        """None: a machine reads its disk."""
+        return ()
 
     @contextlib.contextmanager
     def lasting(self, ground: Ground) -> Iterator[None]:

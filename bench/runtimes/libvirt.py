@@ -69,6 +69,7 @@ class Runtime:
     baseline: ClassVar[bool] = False
     stops: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
+    networks: frozenset[str] = frozenset()
     controls: ClassVar[frozenset[str]] = limits.CONTROLS
 
     def __init__(self, variant: str | None = None) -> None:
@@ -123,6 +124,10 @@ class Runtime:
     def emulated(self) -> bool:
         """True where everything inside runs on an emulated CPU."""
         return accelerator.probe().kind == "tcg"
+
+    def trees(self, image: Image) -> Sequence[Path]:
+        """None: a machine reads its disk."""
+        return ()
 
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
         """Nothing: every trial makes its own machines."""

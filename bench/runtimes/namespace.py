@@ -11,13 +11,14 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.host import cgroups
+from bench.host import bridge, cgroups, network
 from bench.model import ENTRY, Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
+    from bench.image import Image
 
 INFO_FD = 3  # the first descriptor that `park` hands on
 # Each v1 hierarchy under its own name; "io" is the v2 name of what v1 calls blkio.
@@ -42,6 +43,7 @@ class Runtime:
     baseline: ClassVar[bool] = False
     stops: ClassVar[bool] = True
     needs_image: ClassVar[bool] = True
+    networks: frozenset[str] = frozenset({"none", "bridge"})
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS | {"net.egress"}
 
     def __init__(self, variant: str | None = None) -> None:
@@ -71,17 +73,18 @@ class Runtime:
             native.limit(group, tenant, self.controls, device)
             scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
             pair = stack.enter_context(native.tenant_network(tenant, arena))
+            joined = stack.enter_context(native.joined(arena))
             info, writer = os.pipe()
             stack.callback(os.close, info)
             os.set_blocking(info, False)
-            netns = Path("/run/netns") / pair.netns if pair else None
+            netns = network.NETNS_DIR / pair.netns if pair else joined
             try:
                 parked = native.process(arena, group, netns=netns, extra=(writer,))
             finally:
                 os.close(writer)
             stack.callback(parked.close)
             record = Record(info, netns)
-            prefix = command(arena, group, scratch, tenant.name, own_network=pair is None)
+            prefix = command(arena, group, scratch, tenant.name, own_network=netns is None)
             sandbox = native.NativeSandbox(
                 parked,
                 group,
@@ -111,9 +114,13 @@ class Runtime:
         """False: what runs inside runs on the host's own CPU."""
         return False
 
+    def trees(self, image: Image) -> Sequence[Path]:
+        """The image's own tree."""
+        return (image.root,)
+
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
-        """Nothing: every trial makes its own."""
-        return contextlib.nullcontext()
+        """The bridge its sandboxes join, where a case asks for one."""
+        return bridge.opened(ground.ledger, ground.run) if ground.networked else contextlib.nullcontext()
 
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
         """A process parked in its cgroup and network namespace; the others are made as it starts."""

@@ -24,11 +24,12 @@ class Runtime(DockerRuntime):
     name: ClassVar[str] = "podman"
     title: ClassVar[str] = "Podman container"
     engine: ClassVar[engines.Kind] = "podman"
+    networks: frozenset[str] = frozenset({"none"})
     # Podman makes a network's bridge only when the command starts: no peer could be there before.
     controls: ClassVar[frozenset[str]] = DockerRuntime.controls - {"net.egress"}
 
     @contextlib.contextmanager
-    def _network(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
+    def _peer(self, client: DockerClient, name: str, arena: Arena) -> Iterator[BridgePeer]:
         raise SandboxError("Podman makes a network's bridge only when a command starts, so there is no peer",
                            fix="use the docker or the namespace runtime")  # fmt: skip
         yield

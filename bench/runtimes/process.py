@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.model import Missing, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
+
+if TYPE_CHECKING:
+    from bench.image import Image
 
 
 class Runtime:
@@ -20,6 +24,7 @@ class Runtime:
     baseline: ClassVar[bool] = True
     stops: ClassVar[bool] = True
     needs_image: ClassVar[bool] = False
+    networks: frozenset[str] = frozenset()
     controls: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, variant: str | None = None) -> None:
@@ -44,6 +49,10 @@ class Runtime:
     def emulated(self) -> bool:
         """False: what runs inside runs on the host's own CPU."""
         return False
+
+    def trees(self, image: Image) -> Sequence[Path]:
+        """The image's own tree."""
+        return (image.root,)
 
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
         """Nothing: every trial makes its own."""

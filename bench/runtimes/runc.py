@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import SandboxError
-from bench.host import bundle, cgroups, network, oci
+from bench.host import bridge, bundle, cgroups, network, oci
 from bench.host.cgroups import files
 from bench.model import Missing, Tenant
 from bench.sandboxes import native
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.host.cgroups import Group
-    from bench.host.network import Pair
+    from bench.image import Image
     from bench.runtimes import Arena, Ground, Sandbox
 
 
@@ -31,6 +31,7 @@ class Runtime:
     title: ClassVar[str] = "OCI bundle (runc)"
     baseline: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
+    networks: frozenset[str] = frozenset({"none", "bridge"})
     stops: ClassVar[bool] = True
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS | {"net.egress"}
 
@@ -74,9 +75,13 @@ class Runtime:
         """False: what runs inside runs on the host's own CPU."""
         return False
 
+    def trees(self, image: Image) -> Sequence[Path]:
+        """The image's own tree."""
+        return (image.root,)
+
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
-        """Nothing: every trial makes its own container."""
-        return contextlib.nullcontext()
+        """The bridge its containers join, where a case asks for one."""
+        return bridge.opened(ground.ledger, ground.run) if ground.networked else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def open(self, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
@@ -90,6 +95,8 @@ class Runtime:
         with ExitStack() as stack:
             scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
             pair = stack.enter_context(native.tenant_network(tenant, arena))
+            joined = stack.enter_context(native.joined(arena))
+            netns = network.NETNS_DIR / pair.netns if pair else joined
             directory = arena.scratch / f"{tenant.name}.bundle"
             directory.mkdir()
             stack.callback(shutil.rmtree, directory)
@@ -97,7 +104,7 @@ class Runtime:
                 self.command,
                 oci.container_id(group.path),
                 directory,
-                _configuration(tenant, arena, group, scratch, pair),
+                _configuration(tenant, arena, group, scratch, netns),
                 partial(native.differences, group, tenant, device) if arena.launcher is None else None,
             )
             stack.enter_context(bundle.opened(made, group.path, arena.ledger))
@@ -118,7 +125,7 @@ class Runtime:
 
 
 def _configuration(
-    tenant: Tenant, arena: Arena, group: Group, scratch: Path, pair: Pair | None
+    tenant: Tenant, arena: Arena, group: Group, scratch: Path, netns: Path | None
 ) -> bundle.Configure:
     """What makes config.json of a command line; LimitNotSetError where a limit cannot be said."""
     if arena.image is None:
@@ -133,7 +140,7 @@ def _configuration(
             argv, env, cwd,
             root=root, hostname=tenant.name, cgroup=group.path, resources=asked,
             binds={"/workloads": (arena.workloads, "ro"), "/scratch": (scratch, "rw")},
-            netns=network.NETNS_DIR / pair.netns if pair else None,
+            netns=netns,
         )  # fmt: skip
 
     return configure

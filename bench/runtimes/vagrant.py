@@ -18,6 +18,9 @@ from bench.sandboxes import kept, machine
 from bench.sandboxes.machine import MachineSandbox
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.image import Image
     from bench.runtimes import Arena, Ground, Sandbox
     from bench.sandboxes.kept import Kept, Pool
 
@@ -40,6 +43,7 @@ class Runtime:
     baseline: ClassVar[bool] = False
     stops: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
+    networks: frozenset[str] = frozenset()
     controls: ClassVar[frozenset[str]] = limits.CONTROLS
 
     def __init__(self, variant: str | None = None) -> None:
@@ -94,6 +98,10 @@ class Runtime:
     def cost(self) -> float:
         """Seconds to make a machine ready for a trial, its start shared among the trials it serves."""
         return 5.0 if accelerator.known() == "kvm" else 12.0
+
+    def trees(self, image: Image) -> Sequence[Path]:
+        """None: a machine reads its disk."""
+        return ()
 
     @contextlib.contextmanager
     def lasting(self, ground: Ground) -> Iterator[None]:

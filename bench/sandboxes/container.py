@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from socket import create_connection
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, LimitNotSetError, SandboxError
@@ -50,6 +51,8 @@ class ContainerSandbox:
     """Whether the start is measured: then the engine is asked nothing more before `effective`."""
     past_entry: bool = False
     """Whether the image is of somebody else: its entry point and user are passed over."""
+    ports: Sequence[int] = ()
+    """TCP ports inside that are published."""
     cgroup: Group | None = None
     """The container's cgroup once it runs, where that is on this host."""
     container_id: str = ""
@@ -115,7 +118,8 @@ class ContainerSandbox:
             with engines.speaking(f"creating {self.name}"):
                 made: dict[str, Any] = self.client.api.create_container(
                     self.image, list(argv), name=self.name, environment=dict(env), host_config=self.config,
-                    labels={"isobench": self.run}, stdin_open=False, tty=False, **others,
+                    labels={"isobench": self.run}, stdin_open=False, tty=False,
+                    ports=list(self.ports) or None, **others,
                 )  # fmt: skip
                 return made
         except SandboxError as error:
@@ -209,6 +213,15 @@ class ContainerSandbox:
         if self.config.get("Runtime") == "runsc":
             raise SandboxError("gVisor keeps unix sockets inside", fix="measure with the default OCI runtime")
         return self.place.reach(name)
+
+    def dial(self, port: int) -> socket:
+        """A stream through the published port, where the engine says it is."""
+        with engines.speaking(f"inspecting {self.name}"):
+            found = self.client.api.inspect_container(self.container_id)["NetworkSettings"]
+        where = container_config.published(found, port)
+        if where is None:
+            raise SandboxError(f"{self.name} does not publish {port}", fix="read the engine's own log")
+        return create_connection(where, timeout=1)
 
     def open_gate(self) -> None:
         """Let the workload begin."""

@@ -99,12 +99,16 @@ def host_config(
 
 def arguments(
     limits: Mapping[str, Scalar], device: str | None, *, version: int, rescaled: bool, network: str,
-    binds: Sequence[str], parent: str | None = None, runtime: str | None = None,
+    binds: Sequence[str], parent: str | None = None, runtime: str | None = None, ports: Sequence[int] = (),
 ) -> dict[str, Any]:  # fmt: skip
-    """What docker-py's `create_host_config` is asked for; `parent` and `runtime` None for the default."""
+    """What docker-py's `create_host_config` is asked for; `parent` and `runtime` None for the default.
+
+    Each of the TCP `ports` is published on a free port of 127.0.0.1, which no other machine reaches.
+    """
     asked: dict[str, Any] = {
         "security_opt": ["no-new-privileges"], "network_mode": network, "binds": list(binds),
         "shm_size": SHM_BYTES, "log_config": {"Type": "none"}, "cgroup_parent": parent, "runtime": runtime,
+        "port_bindings": dict.fromkeys(ports, ("127.0.0.1", None)) or None,
     }  # fmt: skip
     limited = host_config(limits, device, version=version, rescaled=rescaled)
     return {name: value for name, value in asked.items() if value is not None} | limited
@@ -148,6 +152,18 @@ def asked(config: Mapping[str, Any]) -> dict[str, Scalar | None]:
 def container_name(run: str, trial: int, tenant: str) -> str:
     """A name an engine accepts, unique to the tenant of that trial."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", f"isobench-{run}-{trial}-{tenant}")
+
+
+def network_name(run: str, variant: str | None) -> str:
+    """Name of the network that a runtime's containers join where a case asks for one."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(filter(None, ("isobench", run, "net", variant))))
+
+
+def published(settings: Mapping[str, Any], port: int) -> tuple[str, int] | None:
+    """Address and port on this host of a TCP port, from `NetworkSettings`; None where it is not published."""
+    for place in (settings.get("Ports") or {}).get(f"{port}/tcp") or ():
+        return str(place["HostIp"]), int(place["HostPort"])
+    return None
 
 
 def cgroup_parent(path: str, driver: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from bench import runtimes
 from bench.errors import UsageError
 from bench.limits import LIMITS
-from bench.model import Missing, Tenant
+from bench.model import NETWORKS, Missing, Tenant
 
 NAMES = runtimes.names()
 
@@ -46,6 +46,11 @@ def test_it_says_in_its_docstrings_what_it_is(runtime):
 def test_its_controls_are_known_limits(runtime):
     assert isinstance(type(runtime).controls, frozenset)
     assert type(runtime).controls <= set(LIMITS)
+
+
+def test_its_networks_are_known_ones_and_one_without_a_link_is_among_them(runtime):
+    assert isinstance(runtime.networks, frozenset) and runtime.networks <= set(NETWORKS)
+    assert not runtime.networks or "none" in runtime.networks
 
 
 def test_a_baseline_limits_nothing_and_every_other_runtime_something(runtime):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import select
 
 import pytest
@@ -107,6 +108,23 @@ def test_the_cgroup_parent_is_a_path_or_for_systemd_the_slice_alone():
 
 def test_a_container_name_has_only_letters_an_engine_accepts():
     assert container_config.container_name("2026 run", 3, "a/b") == "isobench-2026_run-3-a_b"
+
+
+def test_a_port_is_published_on_this_host_alone_and_found_again():
+    asked = container_config.arguments(
+        {}, None, version=1, rescaled=False, network="n", binds=[], ports=(8080,)
+    )
+    assert asked["port_bindings"] == {8080: ("127.0.0.1", None)}
+    none = container_config.arguments({}, None, version=1, rescaled=False, network="n", binds=[])
+    assert "port_bindings" not in none
+    said = {"Ports": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "49153"}], "9/tcp": None}}
+    assert container_config.published(said, 8080) == ("127.0.0.1", 49153)
+    assert container_config.published(said, 9) is None and container_config.published({}, 8080) is None
+
+
+def test_the_networks_of_two_runtimes_of_a_run_have_names_of_their_own():
+    names = {container_config.network_name("20260101-1", variant) for variant in (None, "crun", "youki/x")}
+    assert len(names) == 3 and all(re.fullmatch(r"isobench-[A-Za-z0-9_.-]+", name) for name in names)
 
 
 def test_the_peer_takes_the_last_address_of_the_engines_subnet():

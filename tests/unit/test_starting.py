@@ -209,3 +209,126 @@ def test_the_payload_answers_on_a_tcp_port_as_well(programs):
             assert stream.recv(100) == b"hello"
     finally:
         process.end()
+
+
+def test_the_payload_answers_on_its_port_beside_its_socket(programs, tmp_path):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = [str(programs / "start-ready"), f"--at={tmp_path / 's'}", f"--port={port}"]
+    process = spawn.prompt(programs / "place").start(argv, {})
+    try:
+        said = b""
+        while b"listening" not in said:
+            with contextlib.suppress(BlockingIOError):
+                said += os.read(process.stdout, 100)
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", port), 10) as stream:
+                stream.sendall(b"tcp")
+                assert stream.recv(100) == b"tcp"
+            with contextlib.closing(connected(tmp_path / "s")) as stream:
+                stream.sendall(b"unix")
+                assert stream.recv(100) == b"unix"
+    finally:
+        process.end()
+
+
+class Rooms(Runtime):
+    """A directory of its own for every tenant, and a record of who was opened and closed when."""
+
+    def __init__(self, programs, scratch):
+        super().__init__(programs, scratch)
+        self.events = scratch / "events"
+
+    @contextlib.contextmanager
+    def open(self, tenant, arena):
+        programs, scratch, _ = self._made
+        (scratch / tenant.name).mkdir()
+        sandbox = Sandbox(programs, scratch / tenant.name, None)
+        self._say("open", tenant)
+        try:
+            yield sandbox
+        finally:
+            if sandbox.process:
+                sandbox.process.end()
+            self._say("close", tenant)
+
+    def _say(self, what, tenant):
+        with self.events.open("a") as file:
+            file.write(f"{what} {tenant.name}\n")
+
+
+def test_starts_at_once_have_stamps_each_and_none_ends_before_all_are_ready(programs, tmp_path):
+    record = start(Rooms(programs, tmp_path), tmp_path, params={"concurrency": 4})
+    assert record.status == "ok", record.reason
+    assert [t.name for t in record.tenants] == ["t1", "t2", "t3", "t4"]
+    at = [{o.metric: o.value for o in t.observations} for t in record.tenants]
+    ready = [one["start.requested"] + one["start.ready"] for one in at]
+    assert at[0]["start.makespan"] == pytest.approx(max(ready), abs=1e-6)
+    assert at[0]["start.outstanding"] == sum(r > max(one["start.requested"] for one in at) for r in ready)
+    assert all(one["stop.ended"] >= 0 for one in at)
+    events = (tmp_path / "events").read_text().split("\n")[:-1]
+    assert [e.split()[0] for e in events] == ["open"] * 4 + ["close"] * 4
+
+
+def test_one_failure_among_starts_at_once_makes_a_failed_trial(programs, tmp_path):
+    record = start(Runtime(programs, tmp_path, ["/bin/false"]), tmp_path, params={"concurrency": 2})
+    assert record.status == "broken" and "2 of 2 starts at once failed" in record.reason
+    assert [t.exit.reason for t in record.tenants] == ["start-failed"] * 2
+
+
+def test_residents_are_there_before_the_start_and_until_after_it(programs, tmp_path):
+    record = start(Rooms(programs, tmp_path), tmp_path, params={"residents": 2})
+    assert record.status == "ok", record.reason
+    assert [t.name for t in record.tenants] == ["a"]
+    events = (tmp_path / "events").read_text().split("\n")[:-1]
+    assert events == [
+        "open r1", "open r2", "open r0", "close r0", "open a", "close a", "close r2", "close r1"
+    ]  # fmt: skip
+
+
+def test_a_start_without_residents_follows_another_as_one_with_them_does(programs, tmp_path):
+    record = start(Rooms(programs, tmp_path), tmp_path, params={"residents": 0})
+    assert record.status == "ok", record.reason
+    events = (tmp_path / "events").read_text().split("\n")[:-1]
+    assert events == ["open r0", "close r0", "open a", "close a"]
+
+
+def test_a_resident_that_does_not_come_up_makes_a_failed_trial_that_says_so(programs, tmp_path):
+    runtime = Runtime(programs, tmp_path, ["/bin/false"])
+    record = start(runtime, tmp_path, params={"residents": 1})
+    assert record.status == "broken" and "the resident r1 ended before it listened" in record.reason
+    assert runtime.closed == 1
+
+
+class Publishes(Sandbox):
+    """A sandbox whose port is published, on the same port, as there is no boundary."""
+
+    tries = 0
+
+    def dial(self, port):
+        import socket
+
+        self.tries += 1
+        if self.tries < 3:
+            raise ConnectionRefusedError("not yet")
+        return socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_what_answers_through_the_published_port_is_stamped_after_the_first_answer(programs, tmp_path):
+    class Port(Runtime):
+        @contextlib.contextmanager
+        def open(self, tenant, arena):
+            sandbox = Publishes(*self._made)
+            try:
+                yield sandbox
+            finally:
+                sandbox.process.end()
+
+    found = stamps(start(Port(programs, tmp_path), tmp_path, params={"network": "port"}))
+    assert found["start.ready"] <= found["start.reachable"]
+    (tmp_path / starting.SOCKET).unlink()
+    other = stamps(start(Port(programs, tmp_path), tmp_path, params={"network": "bridge"}))
+    assert "start.ready" in other and "start.reachable" not in other

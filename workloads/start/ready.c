@@ -6,12 +6,14 @@
 # ///
 
 What is started to measure a start. Its first act is to say so. With --at=PATH it then listens on that unix socket, or
-with --at=PORT on that TCP port, says so, and answers every connection with what it was sent. SIGTERM ends it at once,
-also as PID 1, where a signal without a handler is dropped. Without --at it ends after its first words.
+with --at=PORT on that TCP port, says so, and answers every connection with what it was sent; with --port=PORT it
+listens on that TCP port as well. SIGTERM ends it at once, also as PID 1, where a signal without a handler is dropped.
+Without --at it ends after its first words.
 The host stamps what arrives: the program itself knows no time.
 */
 #define _GNU_SOURCE
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,27 +64,41 @@ static int listener(const char *where)
     return listen(fd, 16) < 0 ? -1 : fd;
 }
 
+/* The next connection to either; `second` is -1 where there is but one. */
+static int next(int first, int second)
+{
+    struct pollfd either[] = {{.fd = first, .events = POLLIN}, {.fd = second, .events = POLLIN}};
+    if (second < 0)
+        return accept(first, NULL, NULL);
+    if (poll(either, 2, -1) < 0)
+        return -1;
+    return accept(either[0].revents ? first : second, NULL, NULL);
+}
+
 int main(int argc, char **argv)
 {
     char buffer[64];
-    const char *at = "";
+    const char *at = "", *port = "";
     if (say("{\"event\": \"first\"}\n") < 0)
         return 1;
     for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--at=", 5) != 0)
+        if (strncmp(argv[i], "--at=", 5) == 0)
+            at = argv[i] + 5;
+        else if (strncmp(argv[i], "--port=", 7) == 0)
+            port = argv[i] + 7;
+        else
             return refuse(argv[i]);
-        at = argv[i] + 5;
     }
     if (!*at)
         return 0;
     signal(SIGTERM, end);
-    int fd = listener(at);
-    if (fd < 0)
+    int fd = listener(at), second = *port ? listener(port) : -1;
+    if (fd < 0 || (*port && second < 0))
         return 1;
     if (say("{\"event\": \"listening\"}\n") < 0)
         return 1;
     for (;;) {
-        int peer = accept(fd, NULL, NULL);
+        int peer = next(fd, second);
         if (peer < 0)
             return 1;
         ssize_t count = read(peer, buffer, sizeof buffer);

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.model import Finding
-from bench.render.figures import bars, machines, overtime, points, primitives, starts
+from bench.model import CACHE, NETWORK, RESIDENTS, Finding
+from bench.render.figures import bars, factors, machines, overtime, points, primitives, starts
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure
 
@@ -23,6 +23,7 @@ BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
     "visible": (points.believed,),
     "primitives": (primitives.made, primitives.unmade),
     "start": (starts.distributions, starts.phases),
+    "factors": (factors.concurrency, *map(factors.levels, (NETWORK, RESIDENTS, CACHE))),
 }
 
 
