@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def analyse(run: Run) -> list[Finding]:
     """Findings in the order of the suite; cells that could not run are findings as well, with their cause."""
     if run.plan.suite.kind == "starts":
-        from bench.analysis import starts
+        from bench.analysis import effort, starts
 
-        return starts.analyse(run)
+        return [*starts.analyse(run), *effort.analyse(run)]
     if run.plan.suite.kind == "primitives":
         from bench.analysis import primitives
 

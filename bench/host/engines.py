@@ -126,10 +126,19 @@ def facts(client: DockerClient) -> dict[str, Scalar | None]:
 
 
 def service_pid(kind: Kind) -> int:
-    """PID of the process that listens at an engine's socket, as the kernel vouches (SO_PEERCRED)."""
-    with speaking(f"asking who listens for {kind}"), socket.socket(socket.AF_UNIX) as connection:
+    """PID of the process that listens at an engine's socket."""
+    with speaking(f"asking who listens for {kind}"):
+        return listener(endpoint(kind).removeprefix("unix://"))
+
+
+def listener(path: str) -> int:
+    """PID of the process that listens at that unix socket, as the kernel vouches (SO_PEERCRED).
+
+    Where systemd listens in a service's place that is 1. OSError where nobody listens.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT)
-        connection.connect(endpoint(kind).removeprefix("unix://"))
+        connection.connect(path)
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", credentials)[0])
 

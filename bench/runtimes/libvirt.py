@@ -164,6 +164,7 @@ class Runtime:
         self, made: domain.Machine, running: machines.Running, booted: float, connection: Any
     ) -> dict[str, Scalar | None]:
         return {
+            "engine": "libvirt",
             "machine.accelerator": running.accelerator(), "machine.boot": self._chosen.boot,
             "machine.vcpus": made.vcpus, "machine.memory": made.memory, "machine.seconds.boot": booted,
             "machine.qemu": libvirtd.qemu_version(connection),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import gate
 from bench.errors import SandboxError
+from bench.host import daemons
 from bench.host.cgroups import Group
 from bench.host.vm import limits
 from bench.model import Reading, Sample, Scalar
@@ -151,9 +152,19 @@ class MachineSandbox:
         }
         if self.unnumbered:
             found["cpu.numbering"] = "guest"
+        if self.at_once:
+            found |= self._at_the_answer()
         if self._process is not None:
             found["guest.cgroup"] = self._process.result.get("cgroup")
         return {**found, **self.recorded, **self.network.facts, **self.network.counters(), **self._facts}
+
+    def _at_the_answer(self) -> dict[str, Scalar | None]:
+        """CPU seconds of QEMU until now, and how long the guest's own kernel has run, by its own clock."""
+        used = daemons.clock(self.machine.pid)
+        uptime = None
+        with contextlib.suppress(SandboxError, ValueError, IndexError):
+            uptime = float(self.channel.read("/proc/uptime").split()[0])
+        return {"machine.cpu": None if used is None else used / 1e9, "guest.uptime": uptime}
 
     def reach(self, name: str) -> socket.socket:
         """A stream to that socket of the guest, through the agent."""
