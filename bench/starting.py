@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from bench import calibration
+from bench import calibration, moments
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.engine import Interrupted
@@ -25,6 +25,7 @@ from bench.errors import BenchError, SuiteError
 from bench.model import (
     ENTRY,
     GRACE,
+    HOOKS,
     Case,
     Exit,
     Observation,
@@ -75,6 +76,8 @@ class Starter:
     ) -> None:
         self._runtimes, self._interrupted, self._clock = runtimes, interrupted, clock
         self._collectors = [c for c in collectors if c.scope == "host"]
+        self._opened: dict[str, tuple[Sandbox, float]] = {}
+        """By tenant its sandbox, and the moment it was asked for."""
 
     def trial(
         self, planned: PlannedTrial, case: Case, arena: Arena, output: Callable[[str, str], Path]
@@ -90,6 +93,8 @@ class Starter:
             tenant, reason = self._tenant(case, arena, command, origin)
             ended = self._clock()
             sampler.read_all()
+        if not reason and set(case.params) <= {HOOKS}:
+            tenant = moments.witnessed(tenant, *self._opened.pop(tenant.name))
         record = TrialRecord(
             index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,
             runtime=case.runtime, status="broken" if reason else "ok", reason=reason,
@@ -135,6 +140,7 @@ class Starter:
 
         with ExitStack() as stack:
             sandbox = stack.enter_context(self._runtimes[case.runtime].open(tenant, arena))
+            self._opened[tenant.name] = sandbox, origin
             stamp("created")
             argv = [*_entered(case), *command, f"--at={sandbox.scratch}/{SOCKET}"]
             process = sandbox.start(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})

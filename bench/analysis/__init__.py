@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def analyse(run: Run) -> list[Finding]:
     """Findings in the order of the suite; cells that could not run are findings as well, with their cause."""
     if run.plan.suite.kind == "starts":
-        from bench.analysis import effort, starts
+        from bench.analysis import effort, moments, starts
 
-        return [*starts.analyse(run), *effort.analyse(run)]
+        return [*moments.attached(run, starts.analyse(run)), *effort.analyse(run), *moments.analyse(run)]
     if run.plan.suite.kind == "primitives":
         from bench.analysis import primitives
 

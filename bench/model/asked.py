@@ -13,6 +13,9 @@ ENTRY, GRACE = "entry", "grace"
 ENTRIES = ("exec", "shell")
 """The first process is the payload, through `exec` of a shell; or the shell, which waits for the payload."""
 
+HOOKS = "hooks"
+"""Param of an experiment that has hooks of the OCI runtime stamp moments, or not: true and false."""
+
 VERDICTS = ("pass", "fail", "not enforced", "not offered", "not testable", "inconclusive")
 Role = Literal["candidate", "reference", "repeat", "raw", "raw repeat"]
 """`repeat` is a second copy of the reference (A/A); `raw` the bare process, and its second copy."""

@@ -23,6 +23,7 @@ TITLES = {
     "primitives": "Parts of a container's start",
     "start": "Start and end of a sandbox",
     "stop": "Stopping by SIGTERM",
+    "hooks": "Steps of an OCI runtime",
 }
 ABSENT = Mark("–", "no result", "unoffered", 7, "Nothing was run for this cell.")
 

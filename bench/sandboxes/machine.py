@@ -110,6 +110,8 @@ class MachineSandbox:
     """Whether the workload sees CPU numbers of the guest, which say nothing about the host's."""
     at_once: bool = False
     """Whether the start is measured: then nothing is watched inside."""
+    stamped: Mapping[str, float] = field(default_factory=dict)
+    """Moments of its start by the monotonic clock, filled in as word of them arrives."""
     cgroup: Group | None = field(init=False)
     peer: str | None = field(init=False)
     _process: GuestProcess | None = None
@@ -157,6 +159,10 @@ class MachineSandbox:
         if self._process is not None:
             found["guest.cgroup"] = self._process.result.get("cgroup")
         return {**found, **self.recorded, **self.network.facts, **self.network.counters(), **self._facts}
+
+    def moments(self) -> Mapping[str, float]:
+        """What was stamped while the machine was made."""
+        return dict(self.stamped)
 
     def _at_the_answer(self) -> dict[str, Scalar | None]:
         """CPU seconds of QEMU until now, and how long the guest's own kernel has run, by its own clock."""

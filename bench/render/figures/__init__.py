@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.model import Finding
-from bench.render.figures import bars, effort, machines, overtime, points, primitives, starts
+from bench.render.figures import bars, effort, machines, overtime, points, primitives, starts, timeline
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure
 
@@ -22,7 +22,7 @@ BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
     "network": (lambda m, f: points.multiples(m, f, "Goodput of the link"),),
     "visible": (points.believed,),
     "primitives": (primitives.made, primitives.unmade),
-    "start": (starts.distributions, starts.phases, effort.draw),
+    "start": (starts.distributions, starts.phases, timeline.draw, effort.draw),
 }
 
 

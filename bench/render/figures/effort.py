@@ -44,8 +44,8 @@ def draw(material: Material, findings: Sequence[Finding]) -> Figure | None:
         legend(canvas, axes)
         return finish(
             canvas, "fig-effort", "CPU seconds of a start.",
-            "Medians with their 95 % intervals. How the engine was counted is in the table. CPU time beyond the "
-            "time that passed was used on several CPUs at once.",
+            "Medians with their 95 % intervals. How the engine was counted is in the table. CPU time beyond "
+            "the time that passed was used on several CPUs at once.",
         )  # fmt: skip
 
 
