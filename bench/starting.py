@@ -64,7 +64,8 @@ class Starter:
     """Carries out starts one after the other; the counterpart of `engine.Engine` for a suite of starts.
 
     `collectors` are read once before and once after every start, those of the host alone; before them the
-    calibration loop is timed, as a sample `spin.loop` in seconds.
+    calibration loop is timed, as a sample `spin.loop` in seconds. With `witness` others are asked afterwards
+    for the moments they stamped.
     """
 
     def __init__(
@@ -73,7 +74,10 @@ class Starter:
         collectors: Sequence[Collector] = (),
         interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        witness: bool = False,
     ) -> None:
+        self._witness = witness
         self._runtimes, self._interrupted, self._clock = runtimes, interrupted, clock
         self._collectors = [c for c in collectors if c.scope == "host"]
         self._opened: dict[str, tuple[Sandbox, float]] = {}
@@ -93,7 +97,7 @@ class Starter:
             tenant, reason = self._tenant(case, arena, command, origin)
             ended = self._clock()
             sampler.read_all()
-        if not reason and set(case.params) <= {HOOKS}:
+        if self._witness and not reason and set(case.params) <= {HOOKS}:
             tenant = moments.witnessed(tenant, *self._opened.pop(tenant.name))
         record = TrialRecord(
             index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,

@@ -51,7 +51,7 @@ CLAIMS = (
     Claim("P21", "process", "namespace", 1, "published decompositions of container starts"),
     Claim("P21", "namespace", "runc", 1, "an OCI runtime does more than make namespaces"),
     Claim("P21", "namespace", "runc:crun", 1, "an OCI runtime does more than make namespaces"),
-    Claim("P21", "runc:crun", "runc", 1, "crun's own measurements: C without a runtime of its own"),
+    Claim("P21", "runc:crun", "runc", 1, "measurements of crun by its authors"),
     Claim("P21", "runc", "docker", 1, "an engine does more than call an OCI runtime"),
     Claim("P21", "namespace", "docker", 5, "starts of containers are mostly the engine's work"),
     Claim("P21", "docker", "libvirt:full", 1, "full distributions boot slower than containers start"),

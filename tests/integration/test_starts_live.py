@@ -52,7 +52,7 @@ def test_an_engines_moments_lie_where_its_answers_say_and_every_part_has_its_cpu
         if record.runtime == "docker":
             steps = ("engine.create", "api.created", "engine.attach", "engine.start", "started")
             assert [at[f"start.{name}"] for name in steps] == sorted(at[f"start.{name}"] for name in steps)
-            assert 0 < at["start.engine.create"] and at["start.engine.start"] <= at["start.ready"]
+            assert at["start.engine.create"] > 0 and at["start.engine.start"] <= at["start.ready"]
             assert tenant.ended <= at["start.engine.die"] <= at["start.engine.destroy"] <= record.duration
         if record.runtime == "runc":
             assert at["start.created"] <= at["start.oci.created"] <= at["start.started"]
@@ -61,7 +61,7 @@ def test_an_engines_moments_lie_where_its_answers_say_and_every_part_has_its_cpu
         for part in ("cpu.tree", "cpu.harness"):
             assert found[runtime, part]["measured"]["estimate"] > 0, found[runtime, part]
     engine = found["docker", "cpu.engine"]
-    assert 0 < engine["measured"]["estimate"] and engine["reason"]
+    assert engine["measured"]["estimate"] > 0 and engine["reason"]
     assert found["process", "cpu.engine"]["verdict"] == "not offered"
 
 
@@ -76,7 +76,7 @@ def test_hooks_of_runc_stamp_every_step_in_its_order(tmp_path, no_trace):
         assert bool(at) == record.params["hooks"]
         if at:
             assert [name.rpartition(".")[2] for name in sorted(at, key=at.__getitem__)] == list(oci.STEPS)
-            assert 0 < at["start.hook.createRuntime"] and tenant.ended <= at["start.hook.poststop"]
+            assert at["start.hook.createRuntime"] > 0 and tenant.ended <= at["start.hook.poststop"]
     (hooked,) = [f for f in json.loads(done.stdout) if f["id"].startswith("start.hooked")]
     assert hooked["measured"]["n"] == 3 and "without hooks" in hooked["reason"]
 
