@@ -49,6 +49,8 @@ ENDING = 30.0
 """Seconds a killed payload has to be gone."""
 
 
+READBACK = "readback.cpu"
+"""The fact that says how many CPU seconds of this program went into reading limits and facts."""
 COUNTS = ("term.killed", "term.left")
 """Of a stop, beside the seconds `term.ended` and `term.removed` since SIGTERM: whether SIGKILL was needed,
 and how many processes outlived the first."""
@@ -158,8 +160,10 @@ class Starter:
                 stamp(name)
             self._ask(sandbox, deadline)
             stamp("ready")
+            used = time.process_time()
             effective = dict(sandbox.effective())
-            facts = dict(sandbox.facts())
+            facts = {**sandbox.facts(), READBACK: 0.0}
+            facts[READBACK] = time.process_time() - used
             told, ended = self._end(sandbox, process, case, stamps)
             group = sandbox.cgroup.absolute() if sandbox.cgroup else None
             record = TenantRecord(

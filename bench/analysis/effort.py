@@ -1,7 +1,7 @@
 """A run of starts in, CPU seconds out: of the sandbox, of the engine and of this program, beside the time.
 
-Everything is counted from just before the request until nothing is left, reading the limits back included.
-It is not in the time of any phase, as the counters are read outside of it.
+Everything is counted from just before the request until nothing is left. The counters are read outside of the
+time of every phase.
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ def spent(record: TrialRecord, grown: Grown) -> Spent:
     host = one("cpuacct.host")
     if host is None and (total := one("host.cpu.total")) is not None:
         host = total - (one("host.cpu.idle") or 0.0) - (one("host.cpu.steal") or 0.0)
-    parts = {"cpu.tree": tree, "cpu.engine": engine, "cpu.harness": one("self.process")}
+    program, readback = one("self.process"), facts.get("readback.cpu")
+    if program is not None and isinstance(readback, (int, float)):
+        program = max(program - float(readback), 0.0)
+    parts = {"cpu.tree": tree, "cpu.engine": engine, "cpu.harness": program}
     return Spent(parts, host, record.duration, how)
 
 

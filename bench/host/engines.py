@@ -195,12 +195,14 @@ def sweep_parents(path: str, root: Path = Path("/")) -> None:
     parts = path.strip("/").split("/")
     if parts[0] != "isobench.slice":
         return  # the systemd driver: systemd removes its slices itself
-    # In these hierarchies the guard of the trial is made and removed by this program itself.
-    own = {h.mount for h in cgroups.detect(root).hierarchies}
+    # In these hierarchies the guard of the trial is made and removed by this program itself. They are told
+    # by their controllers, since a root view shows each of them a second time.
+    own = {c for h in cgroups.detect(root).hierarchies if h.version == 1 for c in h.controllers}
     for line in (root / "proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
         mount = root / left.split()[4].lstrip("/")
-        if right.split()[:1] != ["cgroup"] or mount in own:
+        words = right.split()
+        if words[0] != "cgroup" or own & {"io" if o == "blkio" else o for o in words[-1].split(",")}:
             continue
         # Podman's conmon, and now and then a container's own group that an OCI runtime forgot.
         for inner in mount.joinpath(*parts).glob("*/"):

@@ -53,6 +53,10 @@ def test_a_machine_is_counted_by_the_clock_of_its_qemu_until_it_had_a_group():
     assert spent(facts, self__children=0.5, cpuacct__tenants=3.0).parts["cpu.tree"] == 3.5
 
 
+def test_what_this_program_used_to_read_limits_back_is_not_the_starts():
+    assert spent({"readback.cpu": 0.25}, self__process=1.0).parts["cpu.harness"] == 0.75
+
+
 @given(unknown, unknown, unknown, unknown, st.sampled_from([{}, CHILD, {"engine": "docker"}]))
 def test_a_part_is_never_negative_and_never_made_of_nothing(children, tenants, program, daemons, facts):
     given = {"self__children": children, "cpuacct__tenants": tenants, "self__process": program,

@@ -48,7 +48,7 @@ def _panel(axes: Any, timeline: Timeline) -> None:
             markerfacecolor=sentinel("r1" if own else "paper"),
         )  # fmt: skip
         axes.annotate(
-            quantity(at.estimate, "s"), (at.estimate * 1e3, row), xytext=(9, 0), va="center",
+            quantity(at.estimate, "s"), ((at.high or at.estimate) * 1e3, row), xytext=(9, 0), va="center",
             textcoords="offset pixels", fontsize=10.5, color=sentinel("ink"),
         )  # fmt: skip
     axes.set_yticks(range(len(timeline.moments)), [one.word for one in timeline.moments])
