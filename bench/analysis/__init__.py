@@ -28,9 +28,9 @@ def analyse(run: Run) -> list[Finding]:
 def summary(run: Run, found: Sequence[Finding]) -> str:
     """The whole run in a few sentences."""
     if run.plan.suite.kind == "starts":
-        from bench.analysis import starts
+        from bench.analysis import moments, starts
 
-        return starts.conclusion(found)
+        return moments.conclusion(found) or starts.conclusion(found)
     if run.plan.suite.kind == "primitives":
         from bench.analysis import primitives
 

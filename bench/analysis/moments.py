@@ -13,12 +13,14 @@ from statistics import median
 
 from bench.analysis.effort import is_plain
 from bench.analysis.starts import CONFIDENCE, HEADLINE, STEPS, counted, ratio, seconds, spell
+from bench.analysis.wording import runtime_name
 from bench.comparison import estimate
 from bench.frames import Run
 from bench.model import HOOKS, Case, Experiment, Finding, Interval, TrialRecord
 
 REMOVED = "stop.removed"
 UPTIME = "guest.uptime"
+HOOKED = "start.hooked"
 WORDS: Mapping[str, str] = {
     "start.created": "sandbox made",
     "start.started": "start call is back",
@@ -135,7 +137,7 @@ def analyse(run: Run) -> list[Finding]:
             with_hooks = [c for c in cases if c.params.get(HOOKS)]
             found += [f for case in with_hooks if (f := _hooked(run, experiment, case, cases))]
             found += [
-                replace(_blank(run, experiment, s.case, "start.hooked", experiment.title),
+                replace(_blank(run, experiment, s.case, HOOKED, experiment.title),
                         verdict=s.verdict, reason=s.cause, fix=s.fix)
                 for s in run.plan.skipped
                 if s.case.experiment == experiment.name and s.case.params.get(HOOKS)
@@ -145,11 +147,19 @@ def analyse(run: Run) -> list[Finding]:
     return found
 
 
+def conclusion(findings: Sequence[Finding]) -> str:
+    """What hooks cost, for a run of nothing else; "" for any other."""
+    ids = {f.id.partition("/")[0] for f in findings}
+    if ids != {HOOKED}:
+        return ""
+    return ". ".join(f"{runtime_name(f)} with hooks: {f.reason}" for f in findings) + "."
+
+
 def _hooked(run: Run, experiment: Experiment, case: Case, cases: Sequence[Case]) -> Finding | None:
     without = next((c for c in cases if c.runtime == case.runtime and not c.params.get(HOOKS)), None)
     stamped = {r.block: v for r in _good(run, case.id) if (v := seconds(r, HEADLINE))}
     bare = {r.block: v for r in _good(run, without.id) if (v := seconds(r, HEADLINE))} if without else {}
-    blank = _blank(run, experiment, case, "start.hooked", experiment.title)
+    blank = _blank(run, experiment, case, HOOKED, experiment.title)
     if not stamped:
         failed = [r for r in counted(run) if r.case == case.id]
         why = failed[0].reason.splitlines()[0] if failed and failed[0].reason else "no start has finished"

@@ -75,7 +75,11 @@ def test_hooks_of_runc_stamp_every_step_in_its_order(tmp_path, no_trace):
         at = {o.metric: o.value for o in tenant.observations if ".hook." in o.metric}
         assert bool(at) == record.params["hooks"]
         if at:
-            assert [name.rpartition(".")[2] for name in sorted(at, key=at.__getitem__)] == list(oci.STEPS)
+            found = [name.rpartition(".")[2] for name in sorted(at, key=at.__getitem__)]
+            assert set(found) == set(oci.STEPS)
+            # runc runs `poststart` at the end of `create`, before the program is there.
+            found.remove("poststart")
+            assert found == [step for step in oci.STEPS if step != "poststart"]
             assert at["start.hook.createRuntime"] > 0 and tenant.ended <= at["start.hook.poststop"]
     (hooked,) = [f for f in json.loads(done.stdout) if f["id"].startswith("start.hooked")]
     assert hooked["measured"]["n"] == 3 and "without hooks" in hooked["reason"]

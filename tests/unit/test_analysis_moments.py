@@ -122,6 +122,14 @@ def test_starts_with_hooks_are_no_starts_of_the_suite():
     assert len(ready) == 1 and ready[0].measured.estimate == pytest.approx(4.5)
 
 
+def test_a_run_of_hooks_alone_concludes_what_they_cost_and_any_other_says_who_is_ready():
+    run = a_run()
+    found = analysis.analyse(run)
+    assert analysis.summary(run, found).startswith("Ready to answer")
+    alone = [f for f in found if f.id.startswith("start.hooked")]
+    assert analysis.summary(run, alone).startswith("runc with hooks: the median of 8 starts")
+
+
 def test_where_every_start_with_hooks_failed_the_reason_is_said():
     run = a_run()
     failed = tuple(
