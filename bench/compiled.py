@@ -1,7 +1,7 @@
 """Programs of our own in C: compiled when the image is built, static, the same binary in every runtime.
 
 Workloads that are C sources lie in the image as `/usr/lib/isobench/AREA-NAME`. The launcher `place`, through
-which the host starts them, is compiled with them.
+which the host starts them, is compiled with them, and so is `moment`, a hook that stamps.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from bench.errors import BenchError
 
 _FLAGS = ("-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none")
 _DEADLINE = 120
-_LAUNCHER = Path(__file__).parent / "host" / "place.c"
+_HOST = Path(__file__).parent / "host"
+_PROGRAMS = {"place": _HOST / "place.c", "moment": _HOST / "moment.c"}
 FIX = "apt-get install gcc libc6-dev"
 
 
 def sources() -> dict[str, Path]:
     """The sources by the name of their binary."""
     found = {workloads.binary(name): workloads.path(name) for name in workloads.names()}
-    return {"place": _LAUNCHER} | {name: path for name, path in found.items() if path.suffix == ".c"}
+    return _PROGRAMS | {name: path for name, path in found.items() if path.suffix == ".c"}
 
 
 def recipe() -> str:
@@ -47,7 +48,12 @@ def build(directory: Path) -> None:
 
 def launcher(root: Path) -> Path:
     """The launcher in an image's tree; BenchError where the image is from before there was one."""
-    path = root / workloads.COMPILED.lstrip("/") / "place"
+    return program(root, "place")
+
+
+def program(root: Path, name: str) -> Path:
+    """One of these programs in an image's tree; BenchError where the image has none of that name."""
+    path = root / workloads.COMPILED.lstrip("/") / name
     if not path.is_file():
-        raise BenchError(f"the image has no {workloads.COMPILED}/place", fix="bench image build")
+        raise BenchError(f"the image has no {workloads.COMPILED}/{name}", fix="bench image build")
     return path

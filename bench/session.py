@@ -111,7 +111,10 @@ class Session:
             if self.image is None:
                 raise BenchError("starts are measured with the sandbox image", fix="bench image build")
             self._launcher = compiled.launcher(self.image.root)
-            self._engine = Starter(self.runtimes, self.collectors, lambda: self.interrupted)
+            # A comparison needs no moments, and an engine that is asked for them works between its starts.
+            self._engine = Starter(
+                self.runtimes, self.collectors, lambda: self.interrupted, witness=not plan.arms
+            )
         if plan.suite.kind == "primitives":
             self._engine = Maker()
 

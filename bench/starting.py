@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from bench import caching, calibration, residents, several
+from bench import caching, calibration, moments, residents, several
 from bench import workload as workloads
 from bench.asking import SOCKET, FailedStartError, ask, reach
 from bench.collectors import Collector
@@ -27,6 +27,7 @@ from bench.model import (
     CONCURRENCY,
     ENTRY,
     GRACE,
+    HOOKS,
     NETWORK,
     PORT,
     Case,
@@ -52,6 +53,8 @@ ENDING = 30.0
 """Seconds a killed payload has to be gone."""
 
 
+READBACK = "readback.cpu"
+"""The fact that says how many CPU seconds of this program went into reading limits and facts."""
 COUNTS = ("term.killed", "term.left")
 """Of a stop, beside the seconds `term.ended` and `term.removed` since SIGTERM: whether SIGKILL was needed,
 and how many processes outlived the first."""
@@ -63,7 +66,8 @@ class Starter:
     """Carries out starts one after the other; the counterpart of `engine.Engine` for a suite of starts.
 
     `collectors` are read once before and once after every start, those of the host alone; before them the
-    calibration loop is timed, as a sample `spin.loop` in seconds.
+    calibration loop is timed, as a sample `spin.loop` in seconds. With `witness` others are asked afterwards
+    for the moments they stamped.
     """
 
     def __init__(
@@ -72,9 +76,14 @@ class Starter:
         collectors: Sequence[Collector] = (),
         interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        witness: bool = False,
     ) -> None:
+        self._witness = witness
         self._runtimes, self._interrupted, self._clock = runtimes, interrupted, clock
         self._collectors = [c for c in collectors if c.scope == "host"]
+        self._opened: dict[str, tuple[Sandbox, float]] = {}
+        """By tenant its sandbox, and the moment it was asked for."""
 
     def trial(
         self, planned: PlannedTrial, case: Case, arena: Arena, output: Callable[[str, str], Path]
@@ -97,6 +106,9 @@ class Starter:
                 return broken(planned, case, digest, f"what the start asks for beforehand: {error}"), []
         more = tuple(Observation(ended - origin, name, value, "1") for name, value in seen.items())
         tenants = (replace(tenants[0], observations=(*tenants[0].observations, *more)), *tenants[1:])
+        if self._witness and not reason and set(case.params) <= {HOOKS}:
+            (alone,) = tenants
+            tenants = (moments.witnessed(alone, *self._opened.pop(alone.name)),)
         record = TrialRecord(
             index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,
             runtime=case.runtime, status="broken" if reason else "ok", reason=reason,
@@ -183,6 +195,7 @@ class Starter:
 
         with ExitStack() as stack:
             sandbox = stack.enter_context(self._runtimes[case.runtime].open(tenant, arena))
+            self._opened[tenant.name] = sandbox, origin
             stamp("created")
             argv = [*_entered(case), *command, f"--at={sandbox.scratch}/{SOCKET}"]
             process = sandbox.start(argv, ENVIRONMENT)
@@ -200,8 +213,10 @@ class Starter:
                 reach(sandbox, lambda: deadline - self._clock())
                 stamp("reachable")
             hold()
+            used = time.process_time()
             effective = dict(sandbox.effective())
-            facts = dict(sandbox.facts())
+            facts = {**sandbox.facts(), READBACK: 0.0}
+            facts[READBACK] = time.process_time() - used
             told, ended = self._end(sandbox, process, case, stamps)
             group = sandbox.cgroup.absolute() if sandbox.cgroup else None
             record = TenantRecord(

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 def analyse(run: Run) -> list[Finding]:
     """Findings in the order of the suite; cells that could not run are findings as well, with their cause."""
     if run.plan.suite.kind == "starts":
-        from bench.analysis import factors, starts
+        from bench.analysis import effort, factors, moments, starts
 
-        return [*starts.analyse(run), *factors.analyse(run)]
+        found = moments.attached(run, starts.analyse(run))
+        return [*found, *effort.analyse(run), *moments.analyse(run), *factors.analyse(run)]
     if run.plan.suite.kind == "primitives":
         from bench.analysis import primitives
 
@@ -28,11 +29,12 @@ def analyse(run: Run) -> list[Finding]:
 def summary(run: Run, found: Sequence[Finding]) -> str:
     """The whole run in a few sentences."""
     if run.plan.suite.kind == "starts":
-        from bench.analysis import factors, starts
+        from bench.analysis import factors, moments, starts
 
         rest = [f for f in found if not f.id.startswith(factors.PREFIX)]
         varied = factors.conclusion(found)
-        return f"{starts.conclusion(rest)} {varied}".strip() if rest or not varied else varied
+        said = (moments.conclusion(rest) or starts.conclusion(rest)) if rest or not varied else ""
+        return f"{said} {varied}".strip()
     if run.plan.suite.kind == "primitives":
         from bench.analysis import primitives
 

@@ -60,6 +60,10 @@ class Swallowed:
 # P21 is one chain in the literature; every link of it can fail alone, so each is a claim.
 CLAIMS = (
     Claim("P21", "process", "namespace", 1, "published decompositions of container starts"),
+    Claim("P21", "namespace", "runc", 1, "an OCI runtime does more than make namespaces"),
+    Claim("P21", "namespace", "runc:crun", 1, "an OCI runtime does more than make namespaces"),
+    Claim("P21", "runc:crun", "runc", 1, "measurements of crun by its authors"),
+    Claim("P21", "runc", "docker", 1, "an engine does more than call an OCI runtime"),
     Claim("P21", "namespace", "docker", 5, "starts of containers are mostly the engine's work"),
     Claim("P21", "docker", "libvirt:full", 1, "full distributions boot slower than containers start"),
     Claim("P21", "docker", "vagrant", 10, "Vagrant is ready when SSH answers"),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
 from bench.comparison.guards import Reading, relative_spin
 from bench.frames import Run
 from bench.model import TrialRecord
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 PRESSURE = {
     "cpu_pressure": "psi.cpu.some",
@@ -27,16 +31,28 @@ Grown = Mapping[tuple[int, str], float]
 
 def readings(run: Run, blocks: Sequence[Block]) -> list[Reading]:
     """One reading a block, in order. Counters are summed over the starts of the block."""
-    frame = run.samples
-    if frame.empty:
+    ends = of_host(run)
+    if ends.empty:
         return [Reading(sum(r.duration for r in block.values())) for block in blocks]
-    host = frame[frame["tenant"] == ""]
-    ends = host.groupby(["trial", "metric"], observed=True)["value"].agg(["first", "last"])
     keys = [(int(trial), str(metric)) for trial, metric in ends.index]
-    grown = dict(zip(keys, map(float, ends["last"] - ends["first"]), strict=True))
+    grown = growth(ends)
     loops = {t: float(v) for (t, m), v in zip(keys, ends["first"], strict=True) if m == "spin.loop"}
     spins = relative([[loops[r.index] for r in b.values() if r.index in loops] for b in blocks])
     return [_reading(block, grown, one) for block, one in zip(blocks, spins, strict=True)]
+
+
+def of_host(run: Run) -> DataFrame:
+    """First and last reading and number of readings of the host, by trial and metric; empty without any."""
+    frame = run.samples
+    host = frame[frame["tenant"] == ""]
+    return host.groupby(["trial", "metric"], observed=True)["value"].agg(["first", "last", "count"])
+
+
+def growth(ends: DataFrame) -> Grown:
+    """By how much each counter grew; without those that were not read twice."""
+    twice = ends[ends["count"] >= 2]
+    keys = ((int(trial), str(metric)) for trial, metric in twice.index)
+    return dict(zip(keys, map(float, twice["last"] - twice["first"]), strict=True))
 
 
 def relative(loops: Sequence[Sequence[float]]) -> list[float | None]:

@@ -15,7 +15,7 @@ from bench.analysis.wording import runtime_name
 from bench.comparison import estimate
 from bench.factors import factor
 from bench.frames import Run
-from bench.model import ENTRY, GRACE, Case, Experiment, Finding, Interval, TrialRecord
+from bench.model import ENTRY, GRACE, HOOKS, Case, Experiment, Finding, Interval, TrialRecord
 
 CONFIDENCE = 0.95
 BASELINE = "process"
@@ -39,7 +39,7 @@ def analyse(run: Run) -> list[Finding]:
     return [
         finding
         for experiment in run.plan.suite.experiments
-        if not factor(experiment.params)
+        if not factor(experiment.params) and HOOKS not in experiment.params
         for phase, words, entry in _phases(experiment)
         for finding in _Phase(run, experiment, phase, words, entry).findings()
     ]

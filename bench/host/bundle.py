@@ -49,6 +49,10 @@ class Bundle:
     cpu: float = 0.0
     """Seconds of CPU that process used before; taken off the program's `Rusage`."""
     facts: dict[str, Scalar | None] = field(default_factory=dict)
+    stamps: Path | None = None
+    """The file that hooks stamp moments into; None where there are no hooks."""
+    moments: dict[str, float] = field(default_factory=dict)
+    """When `create` had ended; and of each hook, once the container is deleted. Monotonic seconds."""
 
     def start(
         self,
@@ -65,7 +69,7 @@ class Bundle:
             raise SandboxError("this container was already started")
         began = time.monotonic()
         out, err = self._create(self.configure(argv, env, cwd))
-        created = time.monotonic()
+        created = self.moments["oci.created"] = time.monotonic()
         process = NativeProcess(self.pid, out, err, os.pidfd_open(self.pid), oom_kills, wrapped, alone)
         try:
             if self.inspect is not None:
@@ -152,6 +156,18 @@ def opened(made: Bundle, cgroup: str, ledger: Ledger) -> Iterator[Bundle]:
     finally:
         undo(name)
         ledger.gone(entry)
+        if made.stamps is not None and made.stamps.exists():
+            made.moments |= stamped(made.stamps.read_text())
+
+
+def stamped(text: str) -> dict[str, float]:
+    """Seconds by `hook.NAME`, of lines "NAME NANOSECONDS"; of a name that came twice the first."""
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        name, _, nanoseconds = line.partition(" ")
+        if nanoseconds.isdigit():
+            found.setdefault(f"hook.{name}", int(nanoseconds) / 1e9)
+    return found
 
 
 def undo(name: str) -> None:

@@ -146,10 +146,19 @@ def facts(client: DockerClient) -> dict[str, Scalar | None]:
 
 
 def service_pid(kind: Kind) -> int:
-    """PID of the process that listens at an engine's socket, as the kernel vouches (SO_PEERCRED)."""
-    with speaking(f"asking who listens for {kind}"), socket.socket(socket.AF_UNIX) as connection:
+    """PID of the process that listens at an engine's socket."""
+    with speaking(f"asking who listens for {kind}"):
+        return listener(endpoint(kind).removeprefix("unix://"))
+
+
+def listener(path: str) -> int:
+    """PID of the process that listens at that unix socket, as the kernel vouches (SO_PEERCRED).
+
+    Where systemd listens in a service's place that is 1. OSError where nobody listens.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT)
-        connection.connect(endpoint(kind).removeprefix("unix://"))
+        connection.connect(path)
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", credentials)[0])
 
@@ -206,12 +215,14 @@ def sweep_parents(path: str, root: Path = Path("/")) -> None:
     parts = path.strip("/").split("/")
     if parts[0] != "isobench.slice":
         return  # the systemd driver: systemd removes its slices itself
-    # In these hierarchies the guard of the trial is made and removed by this program itself.
-    own = {h.mount for h in cgroups.detect(root).hierarchies}
+    # In these hierarchies the guard of the trial is made and removed by this program itself. They are told
+    # by their controllers, since a root view shows each of them a second time.
+    own = {c for h in cgroups.detect(root).hierarchies if h.version == 1 for c in h.controllers}
     for line in (root / "proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
         mount = root / left.split()[4].lstrip("/")
-        if right.split()[:1] != ["cgroup"] or mount in own:
+        words = right.split()
+        if words[0] != "cgroup" or own & {"io" if o == "blkio" else o for o in words[-1].split(",")}:
             continue
         # Podman's conmon, and now and then a container's own group that an OCI runtime forgot.
         with contextlib.suppress(OSError):  # the end of another container of the trial sweeps here as well

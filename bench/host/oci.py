@@ -16,6 +16,8 @@ from bench.host.place import OOM_SCORE
 from bench.model import Missing, Scalar
 
 VERSION = "1.0.2"
+STEPS = ("createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+"""At which hooks may run, in their order; the deprecated `prestart` is left out."""
 NAMESPACES = ("pid", "mount", "uts", "ipc", "cgroup")
 # What container engines keep from a container that is not privileged.
 MASKED = (
@@ -59,6 +61,7 @@ def configuration(
     binds: Mapping[str, tuple[Path, str]],
     resources: Mapping[str, Any],
     netns: Path | None = None,
+    hooks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The `config.json` that runs `argv` as the first process on the tree `root`, which stays read-only.
 
@@ -99,7 +102,21 @@ def configuration(
             "maskedPaths": list(MASKED),
             "readonlyPaths": list(READ_ONLY),
         },
+        **({"hooks": dict(hooks)} if hooks else {}),
     }  # fmt: skip
+
+
+def stamping(outside: tuple[Path, Path], inside: tuple[str, str]) -> dict[str, Any]:
+    """Hooks at every step of a container's life that run a program and name the step to it.
+
+    Both pairs are the program and the file it writes to: as the host sees them, and as they are seen inside,
+    where `startContainer` runs.
+    """
+    return {
+        step: [{"path": str(program), "args": [Path(program).name, step, str(file)]}]
+        for step in STEPS
+        for program, file in (inside if step == "startContainer" else outside,)
+    }
 
 
 def resources(

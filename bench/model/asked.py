@@ -21,6 +21,8 @@ NETWORKS = ("none", "bridge", "port")
 CACHES = ("warm", "cold")
 PORT = 8080
 """The TCP port inside on which the payload listens as well, where the network is a factor."""
+HOOKS = "hooks"
+"""Param of an experiment that has hooks of the OCI runtime stamp moments, or not: true and false."""
 
 VERDICTS = ("pass", "fail", "not enforced", "not offered", "not testable", "inconclusive")
 Role = Literal["candidate", "reference", "repeat", "raw", "raw repeat"]

@@ -216,7 +216,8 @@ def _trials(f: Finding) -> Value:
 
 def _evidence(name: str, value: Scalar | None, units: Mapping[str, str]) -> str:
     bare = name.removeprefix("fact:")
-    unit = "s" if name == "p95" else units.get(bare) or units.get(bare.removeprefix("guest."), "")
+    seconds = name in ("p95", "time", "cpu.host") or name.startswith(("start.", "stop."))
+    unit = "s" if seconds else units.get(bare) or units.get(bare.removeprefix("guest."), "")
     if not unit and ".stall." in f".{bare}.":
         unit = "s"
     return numbers.quantity(value, unit, bare if bare.startswith("net.") else None)

@@ -24,6 +24,7 @@ TITLES = {
     "start": "Start and end of a sandbox",
     "stop": "Stopping by SIGTERM",
     "factors": "What changes a start",
+    "hooks": "Steps of an OCI runtime",
 }
 ABSENT = Mark("–", "no result", "unoffered", 7, "Nothing was run for this cell.")
 

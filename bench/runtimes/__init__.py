@@ -99,6 +99,17 @@ class Sandbox(Protocol):
         """Kill everything inside at once; used for deadlines and interrupts."""
 
 
+@runtime_checkable
+class Stamping(Protocol):
+    """A sandbox of whose start somebody else stamped moments: an engine, hooks, a hypervisor."""
+
+    def moments(self) -> Mapping[str, float]:
+        """Seconds on this host's monotonic clock by name; asked once everything is over and removed.
+
+        SandboxError where they cannot be told.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Arena:
     """What the engine gives a trial: where its sandboxes may live and with what."""

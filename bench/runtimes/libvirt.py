@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 from bench import bootlayer
 from bench.errors import LimitNotSetError, SandboxError, UsageError
 from bench.host import cgroups
-from bench.host.vm import accelerator, disks, domain, libvirtd, limits, links, machines
+from bench.host.vm import accelerator, disks, domain, libvirtd, limits, links, machines, resuming
 from bench.image import Image
 from bench.image import find as find_image
 from bench.limits import nearest
@@ -147,7 +147,11 @@ class Runtime:
             kind: links.Kind = self._chosen.network or ("bridge" if "peer" in arena.needs else "none")
             network = stack.enter_context(links.opened(kind, arena, None if rate is None else float(rate)))
             made, parts = self._design(tenant, arena, layer, network, connection, stack)
+            stamped: dict[str, float] = {}
+            if arena.launcher is not None:
+                stamped = stack.enter_context(resuming.heard(connection, made.name))
             running = stack.enter_context(machines.started(made, connection, arena.ledger))
+            stamped["domain.asked"] = running.created
             channel = stack.enter_context(machine.connected(running))
             machine.await_agent(channel, running, BOOT_DEADLINE[self._chosen.boot], made.serial_log)
             booted = time.monotonic() - running.created
@@ -161,6 +165,7 @@ class Runtime:
                 arena.disk.number if arena.disk else None,
                 self._recorded(made, running, booted, connection),
                 at_once=arena.launcher is not None,
+                stamped=stamped,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox
@@ -169,6 +174,7 @@ class Runtime:
         self, made: domain.Machine, running: machines.Running, booted: float, connection: Any
     ) -> dict[str, Scalar | None]:
         return {
+            "engine": "libvirt",
             "machine.accelerator": running.accelerator(), "machine.boot": self._chosen.boot,
             "machine.vcpus": made.vcpus, "machine.memory": made.memory, "machine.seconds.boot": booted,
             "machine.qemu": libvirtd.qemu_version(connection),

@@ -10,10 +10,12 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bench import compiled
+from bench import workload as workloads
 from bench.errors import SandboxError
 from bench.host import bridge, bundle, cgroups, network, oci
 from bench.host.cgroups import files
-from bench.model import Missing, Tenant
+from bench.model import HOOKS, Missing, Tenant
 from bench.sandboxes import native
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from bench.host.cgroups import Group
     from bench.image import Image
     from bench.runtimes import Arena, Ground, Sandbox
+
+
+STAMPS = "moments"
+"""Name of the file in the tenant's scratch directory that hooks stamp into."""
 
 
 class Runtime:
@@ -106,9 +112,10 @@ class Runtime:
                 directory,
                 _configuration(tenant, arena, group, scratch, netns),
                 partial(native.differences, group, tenant, device) if arena.launcher is None else None,
+                stamps=scratch / STAMPS if arena.params.get(HOOKS) else None,
             )
             stack.enter_context(bundle.opened(made, group.path, arena.ledger))
-            sandbox = native.NativeSandbox(
+            sandbox = BundleSandbox(
                 made,
                 group,
                 "/workloads",
@@ -124,6 +131,17 @@ class Runtime:
             yield sandbox
 
 
+class BundleSandbox(native.NativeSandbox):
+    """A container of an OCI runtime, whose calls and hooks are stamped."""
+
+    __slots__ = ()
+
+    def moments(self) -> Mapping[str, float]:
+        """When `create` had ended, and each hook began."""
+        assert isinstance(self.parked, bundle.Bundle)
+        return dict(self.parked.moments)
+
+
 def _configuration(
     tenant: Tenant, arena: Arena, group: Group, scratch: Path, netns: Path | None
 ) -> bundle.Configure:
@@ -134,13 +152,17 @@ def _configuration(
     limits = {name: value for name, value in tenant.limits.items() if name in native.CGROUP_CONTROLS}
     asked = oci.resources(limits, partial(_io_file, arena.guard), device, unified=group.cgroups.mode == "v2")
     root = arena.image.root
+    hooks = None
+    if arena.params.get(HOOKS):
+        outside = compiled.program(root, "moment"), scratch / STAMPS
+        hooks = oci.stamping(outside, (f"{workloads.COMPILED}/moment", f"/scratch/{STAMPS}"))
 
     def configure(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> dict[str, Any]:
         return oci.configuration(
             argv, env, cwd,
             root=root, hostname=tenant.name, cgroup=group.path, resources=asked,
             binds={"/workloads": (arena.workloads, "ro"), "/scratch": (scratch, "rw")},
-            netns=netns,
+            netns=netns, hooks=hooks,
         )  # fmt: skip
 
     return configure

@@ -12,7 +12,7 @@ from socket import create_connection
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, LimitNotSetError, SandboxError
-from bench.host import engines
+from bench.host import clocks, engines, events
 from bench.host.attach import Pump
 from bench.host.cgroups.values import agrees
 from bench.model import Reading, Sample, Scalar, Tenant
@@ -63,8 +63,12 @@ class ContainerSandbox:
     process: ContainerProcess | None = None
     _kept: dict[str, Reading] = field(default_factory=dict)
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
+    _before: clocks.Offset | None = None
+    _answered: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.at_once:
+            self._before = clocks.offset()
         self.peer = self.bridge.peer if self.bridge else None
 
     @property
@@ -90,12 +94,13 @@ class ContainerSandbox:
         self.place.expect(self.name)
         began = time.monotonic()
         made = self._create(argv, env)
-        created = time.monotonic()
+        created = self._answered["api.created"] = time.monotonic()
         self.container_id = made["Id"]
         self._facts["create_seconds"] = created - began
         self._facts["warnings"] = "; ".join(made.get("Warnings") or ()) or None
         pump = self._attach()
-        self._facts["attach_seconds"] = time.monotonic() - created
+        self._answered["api.attached"] = time.monotonic()
+        self._facts["attach_seconds"] = self._answered["api.attached"] - created
         try:
             before = time.monotonic()
             with engines.speaking(f"starting {' '.join(argv)[:200]} in {self.name}"):
@@ -207,6 +212,12 @@ class ContainerSandbox:
     def facts(self) -> dict[str, Scalar | None]:
         """Seconds to create and to start, ids, the cgroup, what the engine was asked, the shaper's counts."""
         return {**self.place.facts(), **self._facts, **(self.bridge.counters() if self.bridge else {})}
+
+    def moments(self) -> Mapping[str, float]:
+        """When the engine answered, and when it says it did what; nothing unless a start is measured."""
+        if self._before is None or self.machine is not None:
+            return {}
+        return {**self._answered, **events.moments(self.engine, self.container_id, self._before)}
 
     def reach(self, name: str) -> socket:
         """A stream to that socket in the scratch directory."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bench import gate
-from bench.host import cgroups, engines
+from bench.host import cgroups, daemons, engines
 from bench.host.kernellog import OomWatch
 from bench.ledger import Ledger, process_start
 from bench.model import Reading, Sample, Scalar
@@ -166,8 +166,13 @@ class Here:
         return ()
 
     def facts(self) -> Mapping[str, Scalar | None]:
-        """The cgroup and the PID."""
-        return {"cgroup": self.cgroup.absolute() if self.cgroup else None, "pid": self._pid or None}
+        """The cgroup and the PID; the engine, and CPU seconds so far of its monitor of this container."""
+        return {
+            "cgroup": self.cgroup.absolute() if self.cgroup else None,
+            "pid": self._pid or None,
+            "engine": self.engine,
+            "engine.monitor.cpu": daemons.monitor_cpu(self._pid) if self._pid else None,
+        }
 
     def kill(self) -> None:
         """Straight through the kernel: it works with a dead engine too."""

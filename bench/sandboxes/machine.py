@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import gate
 from bench.errors import SandboxError
+from bench.host import daemons
 from bench.host.cgroups import Group
 from bench.host.vm import limits
 from bench.model import Reading, Sample, Scalar
@@ -109,6 +110,8 @@ class MachineSandbox:
     """Whether the workload sees CPU numbers of the guest, which say nothing about the host's."""
     at_once: bool = False
     """Whether the start is measured: then nothing is watched inside."""
+    stamped: Mapping[str, float] = field(default_factory=dict)
+    """Moments of its start by the monotonic clock, filled in as word of them arrives."""
     cgroup: Group | None = field(init=False)
     peer: str | None = field(init=False)
     _process: GuestProcess | None = None
@@ -151,9 +154,23 @@ class MachineSandbox:
         }
         if self.unnumbered:
             found["cpu.numbering"] = "guest"
+        if self.at_once:
+            found |= self._at_the_answer()
         if self._process is not None:
             found["guest.cgroup"] = self._process.result.get("cgroup")
         return {**found, **self.recorded, **self.network.facts, **self.network.counters(), **self._facts}
+
+    def moments(self) -> Mapping[str, float]:
+        """What was stamped while the machine was made."""
+        return dict(self.stamped)
+
+    def _at_the_answer(self) -> dict[str, Scalar | None]:
+        """CPU seconds of QEMU until now, and how long the guest's own kernel has run, by its own clock."""
+        used = daemons.clock(self.machine.pid)
+        uptime = None
+        with contextlib.suppress(SandboxError, ValueError, IndexError):
+            uptime = float(self.channel.read("/proc/uptime").split()[0])
+        return {"machine.cpu": None if used is None else used / 1e9, "guest.uptime": uptime}
 
     def reach(self, name: str) -> socket.socket:
         """A stream to that socket of the guest, through the agent."""

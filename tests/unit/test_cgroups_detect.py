@@ -8,6 +8,7 @@ import pytest
 from cgroup_trees import V2_FILES, Tree
 
 from bench.errors import HostError, UsageError
+from bench.host import engines
 from bench.host.cgroups import detect, of_pid
 from bench.limits import LIMITS
 
@@ -187,3 +188,20 @@ def test_a_mount_that_shows_a_subtree_strips_its_top(tmp_path):
 def test_the_fake_tree_has_a_file_for_every_limit_of_v2():
     for limit in LIMITS.values():
         assert not limit.file or limit.file in V2_FILES
+
+
+def test_leftovers_of_an_oci_runtime_go_and_groups_of_our_own_stay_wherever_they_are_mounted_again(tmp_path):
+    """A root view shows every hierarchy a second time."""
+    Tree(tmp_path, "v1")
+    lines, own, foreign = [], "sys/fs/cgroup/cpuacct", "sys/fs/cgroup/devices"
+    for view in ("", "view/"):
+        lines.append(f"80 31 0:2 / /{view}{own} rw - cgroup cgroup rw,cpuacct")
+        lines.append(f"81 31 0:9 / /{view}{foreign} rw - cgroup cgroup rw,devices")
+        for mount in (own, foreign):
+            (tmp_path / view / mount / "isobench.slice/run.slice/trial.slice/left").mkdir(parents=True)
+    with (tmp_path / "proc/self/mountinfo").open("a") as file:
+        file.write("\n".join(lines) + "\n")
+    engines.sweep_parents("/isobench.slice/run.slice/trial.slice", tmp_path)
+    for view in ("", "view/"):
+        assert (tmp_path / view / own / "isobench.slice/run.slice/trial.slice/left").exists()
+        assert not (tmp_path / view / foreign / "isobench.slice").exists()

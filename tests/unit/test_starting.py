@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 import sys
+import time
 
 import pytest
 
@@ -164,6 +165,28 @@ def test_a_payload_behind_a_shell_that_is_not_pid_1_outlives_it(programs, tmp_pa
     assert record.status == "ok", record.reason
     assert stamps(record)["term.left"] == 1 and stamps(record)["term.killed"] == 0
     assert record.tenants[0].exit.signal == signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("witness", "params", "asks"),
+    [(True, {}, 1), (True, {"hooks": True}, 1), (False, {}, 0), (True, {"entry": "exec", "grace": 60}, 0)],
+)
+def test_others_are_asked_for_their_moments_once_all_is_over_and_only_where_that_is_wanted(
+    programs, tmp_path, monkeypatch, witness, params, asks
+):
+    runtime, closed = Runtime(programs, tmp_path), []
+
+    def moments(sandbox):
+        closed.append(runtime.closed)
+        return {"engine.start": time.monotonic()}
+
+    monkeypatch.setattr(Sandbox, "moments", moments, raising=False)
+    record = start(runtime, tmp_path, params=params, witness=witness)
+    assert record.status == "ok", record.reason
+    assert closed == [1] * asks
+    found = stamps(record)
+    assert ("start.engine.start" in found) == bool(asks)
+    assert not asks or found["start.engine.start"] >= record.duration
 
 
 def test_what_ignores_sigterm_is_killed_after_the_grace_period(programs, tmp_path):

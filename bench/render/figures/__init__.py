@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.model import CACHE, NETWORK, RESIDENTS, Finding
-from bench.render.figures import bars, factors, machines, overtime, points, primitives, starts
+from bench.render.figures import (
+    bars,
+    effort,
+    factors,
+    machines,
+    overtime,
+    points,
+    primitives,
+    starts,
+    timeline,
+)
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure
 
@@ -22,7 +32,7 @@ BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
     "network": (lambda m, f: points.multiples(m, f, "Goodput of the link"),),
     "visible": (points.believed,),
     "primitives": (primitives.made, primitives.unmade),
-    "start": (starts.distributions, starts.phases),
+    "start": (starts.distributions, starts.phases, timeline.draw, effort.draw),
     "factors": (factors.concurrency, *map(factors.levels, (NETWORK, RESIDENTS, CACHE))),
 }
 
