@@ -132,13 +132,20 @@ def every_start(
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("ms")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        few = whole.max() < 100 * whole.min()
+        axes.xaxis.set_minor_formatter(lambda value, _: _between(value) if few else "")
         thinned = f" One in {step} is drawn." if step > 1 else ""
         return finish(
             canvas, figure_id, title,
             f"A dot is one start of a block that counts; the bar is the median with its {100 * level:g} % "
             f"interval.{thinned}",
         )  # fmt: skip
+
+
+def _between(value: float) -> str:
+    """Names for 2 and 5 of each decade, where there are too few decades to read an axis by."""
+    digit = round(value / 10 ** math.floor(math.log10(value) + 1e-9))
+    return f"{value:g}" if digit in (2, 5) else ""
 
 
 def _dots(axes: Any, x: Numbers, y: Numbers, colour: str) -> None:
