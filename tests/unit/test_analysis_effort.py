@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,10 @@ from test_analysis_starts import a_plan, record
 
 from bench import analysis, frames, store
 from bench.analysis import effort
+from bench.analysis.series import Series
 from bench.model import HostFacts, Sample
+from bench.render import figures, matrix
+from bench.render.figures.material import Material
 
 seconds = st.floats(0, 100)
 unknown = st.none() | seconds
@@ -110,3 +114,16 @@ def test_a_counter_that_was_read_once_says_nothing(tmp_path):
     frame.loc[late, "value"] = float("nan")  # the engine was restarted meanwhile
     found = next(f for f in effort.analyse(run) if f.id.startswith("cpu.engine") and f.runtime == "docker")
     assert found.measured is None and found.verdict == "not testable"
+
+
+def test_the_picture_shows_each_part_where_it_was_measured_and_the_time_beside(tmp_path):
+    run = written(tmp_path)
+    run = replace(run, finding_list=tuple(analysis.analyse(run)))
+    material = Material(run, Series(run.samples), matrix.columns(run.finding_list, run.plan.runtimes))
+    (picture,) = [f for f in figures.draw(material)["start"] if f.id == "fig-effort"]
+    assert {"sandbox", "engine", "this program", "time passed"} <= set(
+        re.findall(r">([^<>]+)</text>", picture.svg)
+    )
+    bare = replace(run, finding_list=tuple(f for f in run.finding_list if not f.id.startswith("cpu.")))
+    material = Material(bare, Series(run.samples), matrix.columns(bare.finding_list, run.plan.runtimes))
+    assert "fig-effort" not in [f.id for f in figures.draw(material)["start"]]
