@@ -38,8 +38,7 @@ def analyse(run: Run) -> list[Finding]:
     """Findings by experiment, phase, and runtime of the plan; skipped runtimes with their cause."""
     return [
         finding
-        for experiment in run.plan.suite.experiments
-        if not factor(experiment.params) and HOOKS not in experiment.params
+        for experiment in _plain(run)
         for phase, words, entry in _phases(experiment)
         for finding in _Phase(run, experiment, phase, words, entry).findings()
     ]
@@ -51,8 +50,8 @@ def counted(run: Run) -> list[TrialRecord]:
 
 
 def unvaried(run: Run) -> list[TrialRecord]:
-    """Those of them that are starts and nothing else: no stops, and nothing is varied."""
-    return [r for r in counted(run) if ENTRY not in r.params and not factor(r.params)]
+    """Those of them that are starts and nothing else: no stops, no hooks, and nothing is varied."""
+    return [r for r in counted(run) if not r.params]
 
 
 def seconds(record: TrialRecord, metric: str) -> float | None:
@@ -73,13 +72,18 @@ def durations(record: TrialRecord) -> dict[str, float]:
     return result
 
 
+def _plain(run: Run) -> list[Experiment]:
+    """The experiments whose phases are findings; `analysis.factors` and `moments` have the others."""
+    asked = run.plan.suite.experiments
+    return [e for e in asked if not factor(e.params) and HOOKS not in e.params]
+
+
 class _Phase:
     """One phase of one experiment in every runtime."""
 
     def __init__(self, run: Run, experiment: Experiment, phase: str, words: str, entry: str | None) -> None:
         self.run, self.experiment, self.phase, self.entry = run, experiment, phase, entry
-        plain = [e for e in run.plan.suite.experiments if not factor(e.params)]
-        alike = [e for e in plain if (ENTRY in e.params) == (ENTRY in experiment.params)]
+        alike = [e for e in _plain(run) if (ENTRY in e.params) == (ENTRY in experiment.params)]
         self.title = f"{experiment.title}: {words}" if len(alike) > 1 else words
         self.cases = {c.id: c for c in run.plan.cases if self._mine(c)}
         self.skipped = {s.case.id: s for s in run.plan.skipped if self._mine(s.case)}

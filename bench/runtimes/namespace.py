@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bench.host import bridge, cgroups, network
 from bench.model import ENTRY, Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
-from bench.sandboxes import native
+from bench.sandboxes import joining, native
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
@@ -73,7 +73,7 @@ class Runtime:
             native.limit(group, tenant, self.controls, device)
             scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
             pair = stack.enter_context(native.tenant_network(tenant, arena))
-            joined = stack.enter_context(native.joined(arena))
+            joined = stack.enter_context(joining.joined(arena))
             info, writer = os.pipe()
             stack.callback(os.close, info)
             os.set_blocking(info, False)

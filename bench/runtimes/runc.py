@@ -16,7 +16,7 @@ from bench.errors import SandboxError
 from bench.host import bridge, bundle, cgroups, network, oci
 from bench.host.cgroups import files
 from bench.model import HOOKS, Missing, Tenant
-from bench.sandboxes import native
+from bench.sandboxes import joining, native
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +101,7 @@ class Runtime:
         with ExitStack() as stack:
             scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
             pair = stack.enter_context(native.tenant_network(tenant, arena))
-            joined = stack.enter_context(native.joined(arena))
+            joined = stack.enter_context(joining.joined(arena))
             netns = network.NETNS_DIR / pair.netns if pair else joined
             directory = arena.scratch / f"{tenant.name}.bundle"
             directory.mkdir()

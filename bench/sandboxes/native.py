@@ -21,7 +21,7 @@ from bench import gate
 from bench.errors import HostError, SandboxError
 from bench.host import bundle, launch, mounts, spawn
 from bench.host.cgroups.values import agrees
-from bench.model import NETWORK, Reading, Sample, Scalar, Tenant
+from bench.model import Reading, Sample, Scalar, Tenant
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
@@ -226,18 +226,6 @@ def tenant_network(tenant: Tenant, arena: Arena) -> Iterator[Pair | None]:
         if rate is not None:
             pair.limit(float(rate))
         yield pair
-
-
-@contextlib.contextmanager
-def joined(arena: Arena) -> Iterator[Path | None]:
-    """A network namespace with a link to the run's bridge; None where the case asks for no network."""
-    if arena.params.get(NETWORK, "none") == "none":
-        yield None
-        return
-    from bench.host import bridge
-
-    with bridge.joined(arena.ledger, arena.run) as path:
-        yield path
 
 
 @contextlib.contextmanager
