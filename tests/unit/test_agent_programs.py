@@ -37,6 +37,7 @@ def test_a_program_runs_where_the_child_that_waited_for_it_was_killed(agent):
     run(guest, "true")
     (spare,) = until(lambda: children(process))
     os.kill(int(spare), signal.SIGKILL)
+    until(lambda: not alive(spare))
     assert run(guest, "echo", "here")[1] == b"here\n"
 
 
