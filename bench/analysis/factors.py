@@ -13,7 +13,7 @@ from dataclasses import replace
 from statistics import median
 
 from bench import factors
-from bench.analysis.starts import CONFIDENCE, HEADLINE, counted, quantile, ratio, seconds, spell
+from bench.analysis.starts import CONFIDENCE, HEADLINE, counted, quantile, ratio, seconds
 from bench.comparison import estimate
 from bench.frames import Run
 from bench.model import CACHE, Case, Experiment, Finding, Interval, Scalar, Skipped, TrialRecord
@@ -158,17 +158,18 @@ def _less_one(than: Interval) -> Interval:
 
 
 def conclusion(findings: Sequence[Finding]) -> str:
-    """What the last level of each factor does to the start in each runtime; "" where nothing was compared."""
+    """What the last level of each factor does to the start, where it shows; "" where nothing was compared."""
     last: dict[tuple[str, str], Finding] = {}
     for f in findings:
         if f.id.startswith(PREFIX) and f.deviation is not None and not f.emulated:
             last[factors.factor(f.params) or "", f.runtime] = f
-    said: dict[str, list[str]] = {}
+    changed: dict[str, list[str]] = {}
     for f in last.values():
-        assert f.deviation and f.measured
-        text = f"{f.deviation.estimate + 1:.3g} × in {f.runtime} ({spell(f.measured.estimate)})"
-        said.setdefault(factors.level(f.params), []).append(text)
-    if not said:
-        return ""
-    listed = "; ".join(f"{level}: {', '.join(texts)}" for level, texts in said.items())
-    return f"What changes a start, as a multiple of the first level of each factor: {listed}."
+        assert f.deviation
+        texts = changed.setdefault(factors.level(f.params), [])
+        if (f.deviation.low or 0.0) * (f.deviation.high or 0.0) > 0:  # the interval does not hold 1
+            texts.append(f"{f.deviation.estimate + 1:.3g} × in {f.runtime}")
+    seen = "; ".join(f"{level}: {', '.join(texts)}" for level, texts in changed.items() if texts)
+    unseen = ", ".join(level for level, texts in changed.items() if not texts)
+    said = [f"What changes a start: {seen}."] if seen else []
+    return " ".join([*said, f"No change was seen by: {unseen}."] if unseen else said)
