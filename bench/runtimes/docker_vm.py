@@ -39,7 +39,8 @@ class Runtime:
     baseline: ClassVar[bool] = False
     # The machine has no network: a bridge in it is none of this host, where a peer could stand.
     controls: ClassVar[frozenset[str]] = container_config.CONTROLS - {"net.egress"}
-    stops: ClassVar[bool] = False
+    stops: ClassVar[bool] = True
+    own_kernel: ClassVar[bool] = True
     needs_image: ClassVar[bool] = True
     networks: frozenset[str] = frozenset()
 
@@ -71,7 +72,7 @@ class Runtime:
 
     def cost(self) -> float:
         """Seconds to create, watch and remove a container; measured on one host under emulation."""
-        return 1.5 if accelerator.known() == "kvm" else 5.0
+        return 1.5 if accelerator.known() == "kvm" else 9.0
 
     def emulated(self) -> bool:
         """True where everything inside runs on an emulated CPU."""
