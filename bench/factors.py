@@ -59,7 +59,7 @@ def further(case: Case) -> int:
 class Offering(Protocol):
     """What of a runtime decides which levels it offers."""
 
-    stops: ClassVar[bool]
+    own_kernel: ClassVar[bool]
     networks: frozenset[str]
 
 
@@ -73,7 +73,7 @@ def not_offered(case: Case, runtime: Offering) -> str | None:
             return "its network is not its own, and cannot be chosen"
         only = " and ".join(n for n in NETWORKS if n in runtime.networks)
         return f"it has no network '{case.params[NETWORK]}', only {only}"
-    if name != NETWORK and not runtime.stops:
+    if name != NETWORK and runtime.own_kernel:
         return "a machine has memory and a page cache of its own, which this does not reach"
     return None
 

@@ -26,6 +26,9 @@ from bench.model import (
 STRETCH = 3
 """How much longer workloads run where the CPU is emulated; whole, as some take whole seconds only."""
 
+FEW = 3
+"""Blocks of a case that the budget would leave even fewer: a median needs some."""
+
 Lacking = Callable[[str, Case], Skipped | None]
 """(runtime, case) → why it cannot run on this host, or None."""
 
@@ -98,8 +101,8 @@ def quickened(experiment: Experiment) -> Experiment:
         args = {**tenant.args, **{k: v for k, v in quick.get("args", {}).items() if k in tenant.args}}
         tenants.append(replace(tenant, limits=limits, args=args))
     params = {**experiment.params, **{k: tuple(v) for k, v in quick.get("params", {}).items()}}
-    blocks = quick.get("blocks", experiment.blocks)
-    return replace(experiment, tenants=tuple(tenants), params=params, blocks=blocks)
+    blocks, budget = quick.get("blocks", experiment.blocks), quick.get("budget", experiment.budget)
+    return replace(experiment, tenants=tuple(tenants), params=params, blocks=blocks, budget=budget)
 
 
 def cases(experiment: Experiment, runtime: str, baseline: bool, quick: bool = False) -> list[Case]:
@@ -176,6 +179,7 @@ def make(
                 made = len(plain.tenants) + factors.further(plain)
                 case = replace(plain, overhead=made * cost(runtime))
                 case = stretched(case) if runtime in emulated else case
+                case = replace(case, blocks=affordable(suite, experiment, case, quick, blocks))
                 reason = lacking(runtime, case)
                 if reason is None:
                     kept.append(case)
@@ -198,6 +202,20 @@ def make(
     return replace(plan, trials=tuple(_blocks(plan, [c.id for c in kept], 0, suite.warmup + count)))
 
 
+def affordable(
+    suite: Suite, experiment: Experiment, case: Case, quick: bool = False, blocks: int | None = None
+) -> int | None:
+    """Blocks of a case for which all of the suite's would exceed the budget; None where they would not.
+
+    `blocks` is what the user asked for, who may exceed it.
+    """
+    applied = quickened(experiment) if quick else experiment
+    each, all_of_them = estimate_case(case), suite.warmup + (suite.quick_blocks if quick else suite.blocks)
+    if applied.budget is None or all_of_them * each <= applied.budget:
+        return None
+    return blocks or max(FEW, int(applied.budget / each))
+
+
 def extend(plan: Plan, case_ids: Iterable[str]) -> Plan:
     """The plan with one more block of those cases only, in random order."""
     wanted = [c.id for c in plan.cases if c.id in set(case_ids)]
@@ -209,7 +227,8 @@ def _blocks(plan: Plan, case_ids: Sequence[str], first: int, end: int) -> list[P
     index = len(plan.trials)
     asked = [quickened(e) if plan.quick else e for e in plan.suite.experiments]
     most = {e.name: e.blocks for e in asked if e.blocks is not None}
-    bound = {c.id: most[c.experiment] for c in plan.cases if c.experiment in most}
+    bounds = {c.id: (c.blocks, most.get(c.experiment)) for c in plan.cases}
+    bound = {name: min(b for b in both if b is not None) for name, both in bounds.items() if any(both)}
     warmup = plan.suite.warmup
     result: list[PlannedTrial] = []
     for block in range(first, end):

@@ -21,10 +21,10 @@ _COUNTS = ("blocks", "max_blocks", "quick_blocks", "warmup")
 _SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", "gate", *_COUNTS}
 _EXPERIMENT_KEYS = {
     "name", "section", "title", "question", "claim", "workload", "args", "limits", "tenant", "params",
-    "needs", "runtimes", "settle", "deadline", "quick", "verdict", "blocks",
+    "needs", "runtimes", "settle", "deadline", "quick", "verdict", "blocks", "budget",
 }  # fmt: skip
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
-_QUICK_KEYS = {"skip", "limits", "args", "params", "blocks"}
+_QUICK_KEYS = {"skip", "limits", "args", "params", "blocks", "budget"}
 _NEEDS = {"disk", "swap", "peer"}
 _KINDS = ("limits", "starts", "primitives")
 _PAIRS = {
@@ -170,6 +170,7 @@ class _Reader:
             deadline=self.seconds(raw, "deadline", 60.0),
             quick=self.quick(raw["quick"]) if "quick" in raw else None,
             blocks=self.count(raw, "blocks") if "blocks" in raw else None,
+            budget=self.seconds(raw, "budget", 0.0) if "budget" in raw else None,
         )
         entry, grace = experiment.params.get(ENTRY, ()), experiment.params.get(GRACE, ())
         if entry and not set(entry) <= set(ENTRIES):
@@ -210,6 +211,8 @@ class _Reader:
         quick = dict(raw)
         if "blocks" in raw:
             self.count(raw, "blocks")
+        if "budget" in raw:
+            quick["budget"] = self.seconds(raw, "budget", 0.0)
         if "limits" in raw:
             quick["limits"] = {}
             for name, value in _flatten(raw["limits"], leaves=set(units.LIMITS)).items():

@@ -29,6 +29,11 @@ Reading = Callable[[str], float | None]
 """How much a counter grew over one start, by metric."""
 
 
+INSIDE = "inside"
+"""The fact `engine` of a container whose engine runs in a virtual machine with it."""
+NO_ENGINE = "no engine has a part in it"
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """CPU seconds of one start by part, None where unknown; `wall` is the time that passed meanwhile.
@@ -99,6 +104,8 @@ def spent(record: TrialRecord, grown: Grown) -> Spent:
 def _engine(name: str, monitor: object, one: Reading) -> tuple[float | None, str]:
     if not name:
         return None, ""
+    if name == INSIDE:
+        return None, INSIDE
     grouped = one(f"engine.{name}.group")
     if grouped is not None:
         return grouped, GROUPED
@@ -141,8 +148,9 @@ def _finding(
     values = {block: v for block, s in starts.items() if (v := s.parts[part]) is not None}
     how = next((s.engine for s in starts.values() if s.engine), "")
     if not values:
-        if part == "cpu.engine" and not how:
-            return replace(blank, verdict="not offered", reason="no engine has a part in it")
+        if part == "cpu.engine" and how in ("", INSIDE):
+            why = "the engine runs in the machine, whose CPU time is the sandbox's" if how else NO_ENGINE
+            return replace(blank, verdict="not offered", reason=why)
         reason = "nothing on this host counts the CPU time of this part"
         return replace(blank, verdict="not testable", reason=reason, fix="bench doctor")
     wall = median(s.wall for s in starts.values())

@@ -15,7 +15,7 @@ from bench import workload as workloads
 from bench.errors import UsageError
 from bench.feasible import Host
 from bench.model import Experiment, Plan, Scalar, Suite
-from bench.runtimes import Runtime
+from bench.runtimes import Renewing, Runtime
 from bench.store import RunDirectory
 
 JOIN_WHERE_NATIVE = ("libvirt",)
@@ -63,12 +63,17 @@ def assemble(
         blocks=blocks,
         baseline=lambda name: loaded[name].baseline,
         lacking=host.why_not,
-        cost=lambda name: loaded[name].cost(),
+        cost=lambda name: cost(loaded[name], wanted.kind),
         only=only,
         overrides=limits,
         emulated=list(loaded) if all_emulated else emulated(host),
     )
     return made, host
+
+
+def cost(runtime: Runtime, kind: str) -> float:
+    """Seconds a trial of a suite of that kind takes beside its workload, for estimates only."""
+    return runtime.start_cost() if kind == "starts" and isinstance(runtime, Renewing) else runtime.cost()
 
 
 def chosen_runtimes(option: str | None, suggested: Sequence[str]) -> list[str]:

@@ -26,6 +26,8 @@ class Loop:
         self._hangups: dict[int, Call] = {}
         self._timers: list[tuple[float, Call]] = []
         self._posted: list[Call] = []
+        self._left: set[int] = set()
+        """Descriptors let go since poll(2) last answered: their numbers may be other files' by now."""
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.reader(self._wake, self._woken)
 
@@ -54,6 +56,7 @@ class Loop:
             self._poll.register(fd, events)
         else:
             self._poll.unregister(fd)
+            self._left.add(fd)
 
     def close(self, fd: int) -> None:
         """Forget a descriptor and close it."""
@@ -73,15 +76,19 @@ class Loop:
 
     def _woken(self) -> None:
         os.eventfd_read(self._wake)
-        calls, self._posted = self._posted, []
-        for call in calls:
-            call()
+        # One list for ever: who posts may hold it already, and would add to one that nobody reads any more.
+        for _ in range(len(self._posted)):
+            self._posted.pop(0)()
 
     def once(self) -> None:
         """Wait for the next thing to happen and do all that is due."""
         wait = min((moment for moment, _ in self._timers), default=None)
         timeout = None if wait is None else max(0, int((wait - monotonic()) * 1000 + 0.999))
-        for fd, events in self._poll.poll(timeout):
+        ready = self._poll.poll(timeout)
+        self._left.clear()
+        for fd, events in ready:
+            if fd in self._left:  # what is true of the file that has the number now, the next poll(2) tells
+                continue
             if events & _IN and fd in self._readers:
                 self._readers[fd]()
             if events & _OUT and fd in self._writers:

@@ -176,7 +176,9 @@ def daemon_config(existing: Path = Path("/etc/docker/daemon.json")) -> dict[str,
     with contextlib.suppress(FileNotFoundError):
         config = json.loads(existing.read_text())
     runtimes = dict(config.get("runtimes", {}))
-    for name, arguments in (("runsc", ["--platform=ptrace", "--network=none"]), ("crun", [])):
+    # Without the last word gVisor keeps a socket that is bound inside to itself: no payload could be asked.
+    gvisor = ["--platform=ptrace", "--network=none", "--host-uds=create"]
+    for name, arguments in (("runsc", gvisor), ("crun", [])):
         path = shutil.which(name)
         if path and name not in runtimes:
             runtimes[name] = {"path": path, "runtimeArgs": arguments}

@@ -108,6 +108,8 @@ class Experiment:
     claim: str = ""
     blocks: int | None = None
     """At most so many blocks after the warm-up, which it skips, where a trial is too long for more."""
+    budget: float | None = None
+    """Seconds all trials of one case may take; a case that would take longer has fewer blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class Case:
     seconds: float = 1.0
     overhead: float = 0.5
     """Seconds a trial takes beside its workload; like `seconds`, for estimates only."""
+    blocks: int | None = None
+    """At most so many blocks after the warm-up, which it skips, as all of them would exceed a budget."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,14 @@ class Publishing(Protocol):
 
 
 @runtime_checkable
+class Renewing(Protocol):
+    """A runtime whose machine serves many trials, but makes a fresh one where the start itself is timed."""
+
+    def start_cost(self) -> float:
+        """Seconds of such a start and of its removal, for estimates only."""
+
+
+@runtime_checkable
 class Runtime(Protocol):
     """How a trial is isolated. The class in a plug-in module is called `Runtime`."""
 
@@ -182,6 +190,8 @@ class Runtime(Protocol):
 
     stops: ClassVar[bool]
     """Whether the first process inside is known to this host's kernel or to an engine, for `Sandbox.stop`."""
+    own_kernel: ClassVar[bool]
+    """Whether what runs inside runs on another kernel than this host's, with memory and caches of its own."""
     needs_image: ClassVar[bool]
     """True where it cannot do without the sandbox image; False where the host's own tools would serve."""
     networks: frozenset[str]

@@ -24,6 +24,7 @@ class Runtime:
     title: ClassVar[str] = "cgroup limits"
     baseline: ClassVar[bool] = False
     stops: ClassVar[bool] = True
+    own_kernel: ClassVar[bool] = False
     needs_image: ClassVar[bool] = False
     networks: frozenset[str] = frozenset()
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS

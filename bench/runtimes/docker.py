@@ -39,6 +39,7 @@ class Runtime:
     baseline: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = container_config.CONTROLS
     stops: ClassVar[bool] = True
+    own_kernel: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
     networks: frozenset[str] = frozenset(NETWORKS)
     engine: ClassVar[engines.Kind] = "docker"

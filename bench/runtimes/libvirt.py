@@ -68,6 +68,7 @@ class Runtime:
     title: ClassVar[str] = "virtual machine (libvirt)"
     baseline: ClassVar[bool] = False
     stops: ClassVar[bool] = False
+    own_kernel: ClassVar[bool] = True
     needs_image: ClassVar[bool] = True
     networks: frozenset[str] = frozenset()
     controls: ClassVar[frozenset[str]] = limits.CONTROLS

@@ -42,6 +42,7 @@ class Runtime:
     title: ClassVar[str] = "namespaces (bubblewrap)"
     baseline: ClassVar[bool] = False
     stops: ClassVar[bool] = True
+    own_kernel: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
     networks: frozenset[str] = frozenset({"none", "bridge"})
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS | {"net.egress"}

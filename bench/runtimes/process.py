@@ -23,6 +23,7 @@ class Runtime:
     title: ClassVar[str] = "raw process"
     baseline: ClassVar[bool] = True
     stops: ClassVar[bool] = True
+    own_kernel: ClassVar[bool] = False
     needs_image: ClassVar[bool] = False
     networks: frozenset[str] = frozenset()
     controls: ClassVar[frozenset[str]] = frozenset()

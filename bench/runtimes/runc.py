@@ -36,6 +36,7 @@ class Runtime:
     name: ClassVar[str] = "runc"
     title: ClassVar[str] = "OCI bundle (runc)"
     baseline: ClassVar[bool] = False
+    own_kernel: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
     networks: frozenset[str] = frozenset({"none", "bridge"})
     stops: ClassVar[bool] = True

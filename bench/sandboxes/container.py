@@ -221,9 +221,16 @@ class ContainerSandbox:
 
     def reach(self, name: str) -> socket:
         """A stream to that socket in the scratch directory."""
-        if self.config.get("Runtime") == "runsc":
-            raise SandboxError("gVisor keeps unix sockets inside", fix="measure with the default OCI runtime")
-        return self.place.reach(name)
+        try:
+            return self.place.reach(name)
+        except FileNotFoundError as error:
+            if self.config.get("Runtime") != "runsc":
+                raise
+            raise SandboxError(
+                "gVisor keeps unix sockets inside: the engine runs runsc without --host-uds",
+                fix='add "--host-uds=create" to the runtimeArgs of runsc in /etc/docker/daemon.json, and '
+                "restart the engine",
+            ) from error
 
     def dial(self, port: int) -> socket:
         """A stream through the published port, where the engine says it is."""

@@ -146,8 +146,8 @@ class InGuest:
                 yield Sample(moment, self.tenant, "guest.cgroup", OOM_KILL, float(kills - self._kills))
 
     def facts(self) -> Mapping[str, Scalar | None]:
-        """The machine's, and the cgroup in it."""
-        return {**self.machine.facts, "guest.cgroup": self._path, **self._facts}
+        """The machine's, and the cgroup in it; that the engine is in there too."""
+        return {**self.machine.facts, "engine": "inside", "guest.cgroup": self._path, **self._facts}
 
     def kill(self) -> None:
         """SIGKILL by the agent; where that does not answer, to the machine."""

@@ -79,9 +79,12 @@ class Pool:
     made: int = 0
 
     @contextlib.contextmanager
-    def taken(self, memory: int) -> Iterator[Kept]:
-        """A machine with that many bytes of RAM, running, nobody else's until the end of the block."""
-        kept = next((k for k in self.idle if k.memory == memory), None)
+    def taken(self, memory: int, *, fresh: bool = False) -> Iterator[Kept]:
+        """A machine with that many bytes of RAM, running, nobody else's until the end of the block.
+
+        A `fresh` one is made for the block by a `vagrant up` of its own, and removed after it.
+        """
+        kept = None if fresh else next((k for k in self.idle if k.memory == memory), None)
         if kept is not None:
             self.idle.remove(kept)
             self._resume(kept)
@@ -93,7 +96,7 @@ class Pool:
             yield kept
         finally:
             kept.uses += 1
-            if kept.usable():
+            if kept.usable() and not fresh:
                 self._pause(kept)
             else:
                 self._remove(kept)
@@ -128,9 +131,10 @@ class Pool:
         harness = self.volumes / f"harness-{number}.img"
         console = (self.ground.logs or here) / f"vagrant.{number}.serial.log"
         entry = self.ground.ledger.will_create("domain", name)
-        self.ground.note(
-            f"vagrant up: a machine with {memory // MIB} MiB, which takes a minute where it is emulated"
-        )
+        if number == 0:
+            self.ground.note(
+                f"vagrant up: a machine with {memory // MIB} MiB, which takes a minute where it is emulated"
+            )
         try:
             here.mkdir(mode=0o711)
             shutil.copyfile(vagrant.vagrantfile(), here / "Vagrantfile")

@@ -53,6 +53,11 @@ def test_its_networks_are_known_ones_and_one_without_a_link_is_among_them(runtim
     assert not runtime.networks or "none" in runtime.networks
 
 
+def test_what_has_a_kernel_of_its_own_reads_no_tree_of_this_host(runtime):
+    assert isinstance(type(runtime).own_kernel, bool)
+    assert not runtime.own_kernel or list(runtime.trees(None)) == []
+
+
 def test_a_baseline_limits_nothing_and_every_other_runtime_something(runtime):
     assert type(runtime).baseline == (not type(runtime).controls)
 

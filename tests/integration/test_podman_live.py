@@ -2,16 +2,14 @@
 
 import os
 import shutil
-import subprocess
-import time
 
 import pytest
 from engine_trial import PYTHON, Trial, finish, tenant
 
 from bench import runtimes
 from bench.errors import SandboxError
-from bench.host import engines, services
 from bench.model import Exit
+from tests import podmand
 
 pytestmark = pytest.mark.live
 MIB = 1 << 20
@@ -20,26 +18,10 @@ MIB = 1 << 20
 @pytest.fixture(scope="module", autouse=True)
 def service(as_root, tmp_path_factory):
     """The service that is there, or one of our own for the length of this module."""
-    if services.answers(engines.PODMAN_SOCKET):
-        yield
-        return
     if not shutil.which("podman"):
         (pytest.fail if os.environ.get("CI") else pytest.skip)("podman is not installed")
-    engines.PODMAN_SOCKET.parent.mkdir(exist_ok=True)
-    process = subprocess.Popen(
-        ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "system", "service", "--time=0",
-         f"unix://{engines.PODMAN_SOCKET}"],
-        start_new_session=True, cwd=tmp_path_factory.mktemp("podman"),  # conmon drops a file "oom" there
-    )  # fmt: skip
-    until = time.monotonic() + 30
-    while not services.answers(engines.PODMAN_SOCKET):
-        assert process.poll() is None
-        assert time.monotonic() < until, "podman's service does not answer"
-        time.sleep(0.1)
-    yield
-    process.terminate()
-    process.wait(20)
-    engines.PODMAN_SOCKET.unlink(missing_ok=True)
+    with podmand.running(tmp_path_factory.mktemp("podman")):
+        yield
 
 
 @pytest.fixture

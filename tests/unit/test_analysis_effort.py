@@ -49,6 +49,8 @@ def test_the_engine_is_its_daemons_and_the_monitor_or_else_the_groups_of_its_ser
     found = spent(facts, engine__docker__cpu=0.25, engine__docker__group=0.5)
     assert found.parts["cpu.engine"] == 0.5 and found.engine == effort.GROUPED
     assert spent(facts).parts["cpu.engine"] is None
+    hidden = spent({"engine": effort.INSIDE}, engine__docker__cpu=9.0)
+    assert (hidden.parts["cpu.engine"], hidden.engine) == (None, effort.INSIDE)
 
 
 def test_a_machine_is_counted_by_the_clock_of_its_qemu_until_it_had_a_group():

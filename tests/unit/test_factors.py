@@ -85,19 +85,19 @@ def test_the_estimate_counts_every_sandbox_of_a_trial():
 
 
 @pytest.mark.parametrize(
-    ("params", "networks", "stops", "says"),
+    ("params", "networks", "own_kernel", "says"),
     [
-        ({"network": "bridge"}, set(), True, "not its own"),
-        ({"network": "port"}, {"none", "bridge"}, True, "only none and bridge"),
-        ({"network": "bridge"}, {"none", "bridge"}, True, None),
-        ({"residents": 5}, set(), False, "of its own"),
-        ({"residents": 5}, set(), True, None),
-        ({}, set(), False, None),
-        ({"entry": "exec", "grace": 1}, set(), False, None),  # which has words of its own
+        ({"network": "bridge"}, set(), False, "not its own"),
+        ({"network": "port"}, {"none", "bridge"}, False, "only none and bridge"),
+        ({"network": "bridge"}, {"none", "bridge"}, False, None),
+        ({"residents": 5}, set(), True, "of its own"),
+        ({"residents": 5}, set(), False, None),
+        ({}, set(), True, None),
+        ({"entry": "exec", "grace": 1}, set(), True, None),  # which has words of its own
     ],
 )
-def test_what_a_runtime_does_not_offer_has_its_reason(params, networks, stops, says):
-    runtime = SimpleNamespace(networks=frozenset(networks), stops=stops)
+def test_what_a_runtime_does_not_offer_has_its_reason(params, networks, own_kernel, says):
+    runtime = SimpleNamespace(networks=frozenset(networks), own_kernel=own_kernel)
     why = factors.not_offered(a_case(**params), runtime)
     assert (why is None) == (says is None)
     assert says is None or says in why

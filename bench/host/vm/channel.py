@@ -200,7 +200,10 @@ class Channel:
             lane = Lane(self._line, self._number)
         operation = make(lane)
         self._operations[lane.channel] = operation
-        self.do(lambda: lane.send(wire.OPEN, payload))
+        if threading.current_thread() is self._thread:
+            lane.send(wire.OPEN, payload)  # at once, so that no byte of the channel can go before it
+        else:
+            self.do(lambda: lane.send(wire.OPEN, payload))
         if self._over or self.failure is not None:  # it died between the check and now
             operation.lost(str(self.failure))
         return operation

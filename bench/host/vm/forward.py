@@ -40,7 +40,8 @@ def _join(channel: Channel, guest_path: str, stream: socket.socket) -> _Connecti
     except SandboxError:
         stream.close()
         return None
-    connection.join()
+    if not connection.over:  # the stream died meanwhile, and this with it
+        connection.join()
     return connection
 
 
