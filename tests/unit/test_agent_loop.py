@@ -23,7 +23,7 @@ def test_an_event_of_a_closed_file_does_not_reach_the_file_that_has_its_number_n
     loop.reader(second, lambda: seen.append("old"))
     for end in (first_end, second_end):
         os.write(end, b".")
-    loop.once()  # both are readable in one answer of poll(2); the second is another file before its turn comes
+    loop.once()  # one answer of poll(2) names both; the second is another file before its turn comes
     assert seen == []
     loop.once()
     assert seen == ["new"]

@@ -1,4 +1,4 @@
-"""What a budget does to a plan: runtimes whose trials are long get fewer blocks, and the others all of them."""
+"""What a budget does to a plan: runtimes whose trials are long get fewer blocks, the others all of them."""
 
 from dataclasses import replace
 
