@@ -92,8 +92,10 @@ def spent(record: TrialRecord, grown: Grown) -> Spent:
         tree = None if children is None or inside is None else children + inside
     engine, how = _engine(str(facts.get("engine") or ""), facts.get("engine.monitor.cpu"), one)
     host = one("cpuacct.host")
-    if host is None and (total := one("host.cpu.total")) is not None:
-        host = total - (one("host.cpu.idle") or 0.0) - (one("host.cpu.steal") or 0.0)
+    if host is None:
+        total, idle, steal = map(one, ("host.cpu.total", "host.cpu.idle", "host.cpu.steal"))
+        if total is not None and idle is not None and steal is not None:
+            host = total - idle - steal
     program, readback = one("self.process"), facts.get("readback.cpu")
     if program is not None and isinstance(readback, (int, float)):
         program = max(program - float(readback), 0.0)

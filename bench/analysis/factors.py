@@ -125,8 +125,12 @@ class _Factor:
             ends = f"95 % {than.low:.3g} … {than.high:.3g}, within blocks"
             parts.append(f"{than.estimate:.3g} times that of {first} ({ends})")
         if several > 1:
-            least = min(seconds(r, "start.outstanding") or 0 for r in good)
-            parts.append(f"at least {least:.0f} of {several} had no answer yet when the last was requested")
+            known = [n for r in good if (n := seconds(r, "start.outstanding")) is not None]
+            parts.append(
+                f"at least {min(known):.0f} of {several} had no answer yet when the last was requested"
+                if len(known) == len(good)
+                else "how many had no answer yet when the last was requested is not known"
+            )
         if failed:
             parts.append(f"{failed} trials failed")
         return "; ".join(parts)

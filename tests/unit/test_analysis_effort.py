@@ -53,6 +53,14 @@ def test_the_engine_is_its_daemons_and_the_monitor_or_else_the_groups_of_its_ser
     assert (hidden.parts["cpu.engine"], hidden.engine) == (None, effort.INSIDE)
 
 
+def test_the_hosts_time_is_never_made_of_a_reading_that_is_missing():
+    read = {"host__cpu__total": 4.0, "host__cpu__idle": 1.0, "host__cpu__steal": 0.5}
+    assert spent(**read).host == 2.5
+    assert spent(**read, cpuacct__host=2.0).host == 2.0
+    for name in read:
+        assert spent(**{k: v for k, v in read.items() if k != name}).host is None
+
+
 def test_a_machine_is_counted_by_the_clock_of_its_qemu_until_it_had_a_group():
     facts = {"engine": "libvirt", "machine.cpu": 2.0}
     assert spent(facts, self__children=0.5, cpuacct__tenants=1.5).parts["cpu.tree"] == 2.5

@@ -160,6 +160,19 @@ def test_plain_starts_and_their_claims_know_nothing_of_the_factors():
     assert evaluate(slow, claims)[0].ratio.estimate == pytest.approx(100)
 
 
+def test_a_count_of_requests_that_is_missing_is_not_none_at_all():
+    run = a_run(a_plan(), believable)
+
+    def without(record):
+        (first, *rest) = record.tenants
+        kept = tuple(o for o in first.observations if o.metric != "start.outstanding")
+        return replace(record, tenants=(replace(first, observations=kept), *rest))
+
+    run = replace(run, records=tuple(map(without, run.records)))
+    eight = of(analysis.analyse(run), "process", "8 at once")
+    assert "is not known" in eight.reason and "at least" not in eight.reason
+
+
 def test_the_conclusion_names_the_last_level_of_each_factor():
     run = a_run(a_plan(), believable)
     text = analysis.summary(run, analysis.analyse(run))
