@@ -14,7 +14,8 @@ from bench import suite as suites
 from bench import workload as workloads
 from bench.errors import UsageError
 from bench.feasible import Host
-from bench.model import Experiment, Plan, Scalar, Suite
+from bench.host import facts
+from bench.model import Experiment, HostFacts, Plan, Scalar, Suite
 from bench.runtimes import Renewing, Runtime
 from bench.store import RunDirectory
 
@@ -108,6 +109,16 @@ def emulated(host: Host) -> list[str]:
 def host_for(names: Sequence[str]) -> Host:
     """This host with those runtimes, for a run that is resumed."""
     return Host.here(load_runtimes(names), sandbox_image.find())
+
+
+def facts_of(host: Host) -> HostFacts:
+    """Facts of this machine; among its state the versions of what carries the runtimes out."""
+    found = facts.read()
+    versions: dict[str, Scalar | None] = {}
+    for name, runtime in host.runtimes.items():
+        if isinstance(runtime, runtime_registry.Versioned) and not host.missing(name):
+            versions |= {f"version.{program}": version for program, version in runtime.software().items()}
+    return replace(found, state={**found.state, **versions})
 
 
 def check_same_image(run: RunDirectory, host: Host) -> None:

@@ -140,7 +140,6 @@ def _measured(runs: Path, plan: Plan, host: Host, *, quiet: bool) -> tuple[RunDi
     from bench.commands.progress import Display
     from bench.engine import Interrupted
     from bench.feasible import collectors_here
-    from bench.host import facts
     from bench.ledger import state_dir
     from bench.session import Session, exclusive
 
@@ -148,7 +147,7 @@ def _measured(runs: Path, plan: Plan, host: Host, *, quiet: bool) -> tuple[RunDi
     began = time.monotonic()
     stopped: Stop | None = None
     with exclusive(state_dir() / "lock"):
-        directory = store.create(runs, plan, facts.read())
+        directory = store.create(runs, plan, assembly.facts_of(host))
         try:
             with (
                 Display(directory, quiet=quiet) as display,

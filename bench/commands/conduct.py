@@ -65,7 +65,6 @@ def opened(
     runs: Path, resume: Path | None, options: dict[str, Any], run_id: str | None = None
 ) -> Iterator[tuple[RunDirectory, Host]]:
     """The directory of a new or unfinished run and the host it is for, while this host's lock is held."""
-    from bench.host import facts
     from bench.ledger import state_dir
     from bench.session import exclusive
 
@@ -80,7 +79,7 @@ def opened(
             raise NothingToRunError("nothing can run here: " + "; ".join(causes), fix="bench doctor")
     with exclusive(state_dir() / "lock"):
         if not resume:
-            directory = store.create(runs, plan, facts.read(), run_id=run_id)
+            directory = store.create(runs, plan, assembly.facts_of(host), run_id=run_id)
         yield directory, host
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import HostError, LimitNotSetError, SandboxError
-from bench.host import engines, oci
+from bench.host import cgroups, oci
 from bench.host.launch import START_DEADLINE, NativeProcess, cpu_seconds
 from bench.host.mounts import tool
 from bench.host.place import load_libc
@@ -180,7 +180,7 @@ def undo(name: str) -> None:
     own = oci.container_id(path)
     tool([command, "delete", "--force", own], f"the container {own} cannot be deleted",
          fix=f"{command} delete --force {own}")  # fmt: skip
-    engines.sweep_parents(path.rpartition("/")[0])
+    cgroups.sweep(path.rpartition("/")[0])
 
 
 def _limited(config: Mapping[str, Any]) -> bool:

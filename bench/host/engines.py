@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import HostError, SandboxError
 from bench.host import cgroups
+from bench.host.software import version
 from bench.model import Missing, Scalar
 
 if TYPE_CHECKING:
@@ -145,6 +146,16 @@ def facts(client: DockerClient) -> dict[str, Scalar | None]:
     }
 
 
+def software(client: DockerClient, variant: str | None = None) -> dict[str, str]:
+    """Versions of the engine and of the components it names, and of the OCI runtime `variant`."""
+    with speaking("asking the engine for versions"):
+        named = client.version().get("Components") or ()
+        known = client.info().get("Runtimes") or {}
+    found = {str(c["Name"]): str(c["Version"]) for c in named if c.get("Name") and c.get("Version")}
+    command = (known.get(variant or "") or {}).get("path")
+    return found | (version(command) if command else {})
+
+
 def service_pid(kind: Kind) -> int:
     """PID of the process that listens at an engine's socket."""
     with speaking(f"asking who listens for {kind}"):
@@ -192,7 +203,7 @@ def undo_container(name: str) -> None:
     """Kill and remove the container "ENGINE:NAME" with its volumes; nothing to do where it is gone."""
     kind, container = _split(name)
     with _client_for_removal(kind) as client:
-        sweep_parents(remove_container(client, container))
+        cgroups.sweep(remove_container(client, container))
 
 
 def remove_container(client: DockerClient, container: str) -> str:
@@ -204,34 +215,6 @@ def remove_container(client: DockerClient, container: str) -> str:
         client.api.remove_container(container, force=True, v=True)
         return str(parent)
     return ""
-
-
-def sweep_parents(path: str, root: Path = Path("/")) -> None:
-    """Remove the empty groups that an OCI runtime left for a container's cgroup parent `path`.
-
-    It makes them in every hierarchy, of devices for instance, and removes only the container's own.
-    Only groups below isobench.slice are looked at, and rmdir(2) refuses what is not empty.
-    """
-    parts = path.strip("/").split("/")
-    if parts[0] != "isobench.slice":
-        return  # the systemd driver: systemd removes its slices itself
-    # In these hierarchies the guard of the trial is made and removed by this program itself. They are told
-    # by their controllers, since a root view shows each of them a second time.
-    own = {c for h in cgroups.detect(root).hierarchies if h.version == 1 for c in h.controllers}
-    for line in (root / "proc/self/mountinfo").read_text().splitlines():
-        left, _, right = line.partition(" - ")
-        mount = root / left.split()[4].lstrip("/")
-        words = right.split()
-        if words[0] != "cgroup" or own & {"io" if o == "blkio" else o for o in words[-1].split(",")}:
-            continue
-        # Podman's conmon, and now and then a container's own group that an OCI runtime forgot.
-        with contextlib.suppress(OSError):  # the end of another container of the trial sweeps here as well
-            for inner in mount.joinpath(*parts).glob("*/"):
-                with contextlib.suppress(OSError):
-                    inner.rmdir()
-        for depth in range(len(parts), 0, -1):
-            with contextlib.suppress(OSError):  # absent, or another run's or trial's groups are below it
-                mount.joinpath(*parts[:depth]).rmdir()
 
 
 def undo_network(name: str) -> None:

@@ -230,6 +230,14 @@ class Runtime(Protocol):
 
 
 @runtime_checkable
+class Versioned(Protocol):
+    """A runtime that other programs carry out, whose versions are worth recording."""
+
+    def software(self) -> Mapping[str, str]:
+        """Version by name of program; asked only where `requires` is empty."""
+
+
+@runtime_checkable
 class OfImage(Protocol):
     """A runtime whose engine may be told to use another image than the sandbox image: `docker@app:new`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError, LimitNotSetError, SandboxError, UsageError
@@ -115,6 +115,12 @@ class Runtime:
             if warnings
             else None
         )
+
+    def software(self) -> Mapping[str, str]:
+        """The engine and what is below it, and the OCI runtime of the variant."""
+        client = self._client()
+        with contextlib.closing(client):
+            return engines.software(client, self.variant)
 
     def cost(self) -> float:
         """Seconds to create, start and remove a container."""

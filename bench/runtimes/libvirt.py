@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +95,14 @@ class Runtime:
             missing.append(Missing("boot layer", "the sandbox image has no boot layer yet",
                                    "sudo bench image build --vm"))  # fmt: skip
         return missing
+
+    def software(self) -> Mapping[str, str]:
+        """libvirt and the QEMU it runs."""
+        connection = libvirtd.connect()
+        if isinstance(connection, Missing):
+            return {}
+        with contextlib.closing(connection):
+            return libvirtd.software(connection)
 
     def lacks(self, limit: str) -> Missing | None:
         """Why libvirt cannot hold `limit` for this user, network or kernel, if so."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.host import bridge, cgroups, network
+from bench.host.software import version
 from bench.model import ENTRY, Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import joining, native
@@ -102,6 +103,10 @@ class Runtime:
             )
             stack.callback(sandbox.close)
             yield sandbox
+
+    def software(self) -> Mapping[str, str]:
+        """What makes the namespaces."""
+        return version("bwrap")
 
     def cost(self) -> float:
         """Seconds to park a process in its cgroup and namespaces."""

@@ -15,6 +15,7 @@ from bench import workload as workloads
 from bench.errors import SandboxError
 from bench.host import bridge, bundle, cgroups, network, oci
 from bench.host.cgroups import files
+from bench.host.software import version
 from bench.model import HOOKS, Missing, Tenant
 from bench.sandboxes import joining, native
 
@@ -69,6 +70,10 @@ class Runtime:
     def lacks(self, limit: str) -> Missing | None:
         """Why this kernel's cgroups cannot hold `limit`, if so; root, who runs this, shapes links."""
         return None if limit == "net.egress" else cgroups.detect().lacks(limit)
+
+    def software(self) -> Mapping[str, str]:
+        """The OCI runtime."""
+        return version(self.command)
 
     def cost(self) -> float:
         """Seconds to create, start and delete a container."""

@@ -187,7 +187,7 @@ class Here:
                 self.ledger.gone(self._entry)
                 self._entry = None
         finally:
-            engines.sweep_parents(self.parent)
+            cgroups.sweep(self.parent)
 
     def close(self) -> None:
         """Close the kernel's log."""

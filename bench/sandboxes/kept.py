@@ -19,7 +19,6 @@ from bench import bootlayer
 from bench.bootlayer.vagrantbox import box_command_line
 from bench.errors import BenchError, SandboxError
 from bench.host import cgroups
-from bench.host.engines import sweep_parents
 from bench.host.mounts import undo_path
 from bench.host.vm import accelerator, domain, libvirtd, live, machines, segment, ssh, storage, vagrant
 from bench.host.vm.channel import Channel
@@ -276,4 +275,4 @@ def _partition(ground: Ground) -> Iterator[str]:
         for above in (run, run.parent()):
             if above is not None:
                 above.remove_if_empty()
-        sweep_parents(group.path)
+        cgroups.sweep(group.path)

@@ -32,7 +32,7 @@ import pytest
 from bench import compiled, runtimes, workload
 from bench.comparison import estimate
 from bench.exchange import hyperfine
-from bench.host import engines
+from bench.host import cgroups, engines
 from bench.model import Tenant
 from tests.integration.engine_trial import Trial
 
@@ -133,7 +133,7 @@ def sitting(tmp_path, image):
     try:
         yield Sitting(trial, tmp_path, client)
     finally:
-        engines.sweep_parents(trial.guard.path)
+        cgroups.sweep(trial.guard.path)
         trial.close()
         client.close()
 

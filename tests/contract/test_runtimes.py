@@ -1,6 +1,7 @@
 """What every runtime promises, third-party ones included; needs no root and opens nothing."""
 
 import inspect
+import re
 
 import pytest
 
@@ -75,6 +76,13 @@ def test_every_control_is_offered_or_says_why_not_and_what_would_help(runtime):
     for limit in type(runtime).controls:
         missing = runtime.lacks(limit)
         assert missing is None or complete(missing), missing
+
+
+def test_where_it_can_run_it_tells_versions_of_what_carries_it_out(runtime):
+    if not isinstance(runtime, runtimes.Versioned) or runtime.requires():
+        pytest.skip("carried out by nobody else, or not available here")
+    told = runtime.software()
+    assert told and all(re.search(r"\d+\.\d+", version) for version in told.values()), told
 
 
 def test_it_says_what_a_trial_costs(runtime):

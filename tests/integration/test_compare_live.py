@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,6 +48,7 @@ def test_the_same_runtime_twice_is_never_called_slower(tmp_path, no_trace):
     assert {a["role"] for a in found["arms"]} == {"candidate", "reference", "repeat", "raw", "raw repeat"}
     assert found["blocks"] >= 50 and found["fingerprint"]
     (run,) = tmp_path.iterdir()
+    assert re.search(r"\d+\.\d+", frames.load(run).host.state["version.bwrap"])
     assert f"report: {run / 'report.html'}" in done.stderr and (run / "report.pdf").exists()
 
 

@@ -8,8 +8,7 @@ import pytest
 from cgroup_trees import V2_FILES, Tree
 
 from bench.errors import HostError, UsageError
-from bench.host import engines
-from bench.host.cgroups import detect, of_pid
+from bench.host.cgroups import detect, of_pid, sweep
 from bench.limits import LIMITS
 
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "io", "pids")
@@ -201,7 +200,7 @@ def test_leftovers_of_an_oci_runtime_go_and_groups_of_our_own_stay_wherever_they
             (tmp_path / view / mount / "isobench.slice/run.slice/trial.slice/left").mkdir(parents=True)
     with (tmp_path / "proc/self/mountinfo").open("a") as file:
         file.write("\n".join(lines) + "\n")
-    engines.sweep_parents("/isobench.slice/run.slice/trial.slice", tmp_path)
+    sweep("/isobench.slice/run.slice/trial.slice", tmp_path)
     for view in ("", "view/"):
         assert (tmp_path / view / own / "isobench.slice/run.slice/trial.slice/left").exists()
         assert not (tmp_path / view / foreign / "isobench.slice").exists()

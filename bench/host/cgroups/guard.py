@@ -13,10 +13,10 @@ from bench.host.cgroups import enforcement
 from bench.host.cgroups.delegation import leave_leaf
 from bench.host.cgroups.group import Group
 from bench.host.cgroups.hierarchy import Cgroups, detect, memberships
+from bench.host.cgroups.leftovers import OUTER, sweep
 from bench.ledger import Ledger
 from bench.model import Missing, Scalar
 
-OUTER = "isobench.slice"
 OUTER_WEIGHT = 10000
 """The largest CPU weight, for the outermost group: with it, work of others on the host does not shift the
 shares of the tenants."""
@@ -80,7 +80,8 @@ def remove_run(run: str, cgroups: Cgroups) -> None:
 def undo(name: str, cgroups: Cgroups | None = None) -> None:
     """Kill what is inside the group of that path, in every hierarchy, and remove it. Idempotent.
 
-    The outermost group may hold a run of somebody else and is only removed when empty.
+    What an OCI runtime left of it in hierarchies that this program does not use goes as well. The
+    outermost group may hold a run of somebody else and is only removed when empty.
     """
     cgroups = cgroups or detect()
     group = Group(name.strip("/"), cgroups)
@@ -90,6 +91,7 @@ def undo(name: str, cgroups: Cgroups | None = None) -> None:
     if group.exists():
         group.kill()
     group.remove()
+    sweep(group.path, cgroups.root)
 
 
 def of_pid(pid: int, cgroups: Cgroups) -> Group:

@@ -118,9 +118,17 @@ def qemu_user(connection: Any) -> tuple[int, int] | None:
 
 def qemu_version(connection: Any) -> str:
     """Version of the QEMU that libvirt runs, such as "7.2.22"."""
+    return software(connection)["qemu"]
+
+
+def software(connection: Any) -> dict[str, str]:
+    """Versions of libvirt and of the QEMU that it runs."""
     with speaking("asking for versions"):
-        number = int(connection.getVersion())
-    return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+        numbers = {"libvirt": int(connection.getLibVersion()), "qemu": int(connection.getVersion())}
+    return {
+        name: f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+        for name, number in numbers.items()
+    }
 
 
 def ours(name: str) -> str:

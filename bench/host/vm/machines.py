@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import HostError, SandboxError
 from bench.host import cgroups
 from bench.host.cgroups.hierarchy import memberships
-from bench.host.engines import sweep_parents
 from bench.host.vm import domain, libvirtd
 from bench.ledger import process_start
 from bench.model import Missing
@@ -85,7 +84,7 @@ def started(machine: domain.Machine, connection: Any, ledger: Ledger) -> Iterato
         if running is not None and running.group is not None:
             running.group.remove()
         if machine.partition:
-            sweep_parents(machine.partition)
+            cgroups.sweep(machine.partition)
         ledger.gone(entry)
 
 
