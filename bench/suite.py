@@ -25,8 +25,8 @@ _EXPERIMENT_KEYS = {
 }  # fmt: skip
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
 _QUICK_KEYS = {"skip", "limits", "args", "params", "blocks", "budget"}
-_NEEDS = {"disk", "swap", "peer"}
-_KINDS = ("limits", "starts", "primitives")
+_NEEDS = {"disk", "swap", "peer", "markers"}
+_KINDS = ("limits", "starts", "primitives", "isolation")
 _PAIRS = {
     "rule": {"two-sided", "at-most", "at-least", "fact"},
     "scale": {"relative", "absolute"},

@@ -21,6 +21,10 @@ def analyse(run: Run) -> list[Finding]:
         from bench.analysis import primitives
 
         return primitives.analyse(run)
+    if run.plan.suite.kind == "isolation":
+        from bench.analysis import isolation
+
+        return isolation.analyse(run)
     from bench.analysis import findings
 
     return findings.analyse(run)
@@ -39,6 +43,10 @@ def summary(run: Run, found: Sequence[Finding]) -> str:
         from bench.analysis import primitives
 
         return primitives.conclusion(found)
+    if run.plan.suite.kind == "isolation":
+        from bench.analysis import isolation
+
+        return isolation.conclusion(found)
     from bench.analysis.conclusion import conclusion
 
     return conclusion(found, {e.name: e.title for e in run.plan.suite.experiments})

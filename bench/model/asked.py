@@ -156,9 +156,10 @@ class Suite:
     quick_blocks: int = 3
     warmup: int = 0
     """Blocks before the first that counts: carried out and kept, and left out of every finding."""
-    kind: Literal["limits", "starts", "primitives"] = "limits"
-    """Whether workloads are watched under limits, starts are timed with nothing prepared ahead, or
-    primitives are made and unmade alone: then an experiment has no tenants and a param `primitive`."""
+    kind: Literal["limits", "starts", "primitives", "isolation"] = "limits"
+    """Whether workloads are watched under limits, starts are timed with nothing prepared ahead, primitives are
+    made and unmade alone (then an experiment has no tenants and a param `primitive`), or tenants look around
+    and disturb each other."""
     gate: Mapping[str, Policy] = field(default_factory=dict)
     """By metric, for a suite of starts: what a comparison is judged by."""
     gates: Mapping[str, Mapping[str, Policy]] = field(default_factory=dict)
