@@ -118,7 +118,7 @@ class Engine:
             sandboxes = {t.name: stack.enter_context(runtime.open(t, arena)) for t in case.tenants}
             sampler = Sampler(origin, self._clock)
             stack.callback(sampler.close)
-            gate = gates.Gate([s.open_gate for s in sandboxes.values()], self._clock)
+            gate = gates.Gate(gates.openers(sandboxes.values(), arena.letters), self._clock)
             live: list[_Live] = []
             try:
                 for tenant in case.tenants:

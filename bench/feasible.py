@@ -13,8 +13,9 @@ from bench import workload as workloads
 from bench.collectors import Collector
 from bench.host import cgroups
 from bench.image import Image
-from bench.model import ENTRY, Case, Missing, Scalar, Skipped, Verdict
+from bench.model import ENTRY, MARKERS, UNSHARED, Case, Missing, Scalar, Skipped, Verdict
 from bench.runtimes import Runtime
+from bench.sandboxes import unshared
 
 _IMAGE_FIX = "sudo bench image build"
 
@@ -60,6 +61,8 @@ class Host:
         if not case.tenants:
             lacking = primitives.find(str(case.params["primitive"])).requires()
             return _not_testable(case, lacking) if lacking else None
+        if UNSHARED in case.params and (short := unshared.lacking(str(case.params[UNSHARED]))):
+            return _not_testable(case, short)
         if self.image is None and plugin.needs_image:
             return _not_testable(case, Missing("image", "there is no sandbox image yet", _IMAGE_FIX))
         for found in (plugin.lacks(limit) for limit in wanted):
@@ -119,7 +122,9 @@ class Host:
 
     def _programs(self, case: Case, plugin: Runtime) -> list[Missing]:
         """Programs the workload drives, looked for where the runtime will look."""
-        tree = self.image.root if self.image and (plugin.needs_image or self.root) else Path("/")
+        bare = MARKERS in case.needs and (UNSHARED in case.params or not plugin.needs_image)
+        viewed = self.image is not None and (plugin.needs_image or self.root) and not bare
+        tree = self.image.root if self.image and viewed else Path("/")
         result = []
         for tenant in case.tenants:
             for program in workloads.find(tenant.workload).needs:

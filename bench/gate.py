@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.model import Exit
+
+if TYPE_CHECKING:
+    from bench.runtimes import Sandbox
 
 NAME = "gate"
 """File name of the gate in each tenant's scratch directory."""
@@ -47,7 +51,21 @@ class Gate:
             let_go()
 
 
-def touch(directory: Path) -> None:
-    """Make the gate appear in a tenant's scratch directory on this host, where that still exists."""
+def openers(
+    sandboxes: Iterable[Sandbox], letters: Callable[[], Mapping[str, bytes]] | None = None
+) -> list[Callable[[], None]]:
+    """What opens the gate of each sandbox, and before that puts the files into all that `letters` returns."""
+    of = list(sandboxes)
+
+    def deliver() -> None:
+        for name, content in (letters() if letters else {}).items():
+            for sandbox in of:
+                sandbox.put(name, content)
+
+    return [*([deliver] if letters else []), *(partial(sandbox.put, NAME, b"") for sandbox in of)]
+
+
+def put(directory: Path, name: str, content: bytes) -> None:
+    """Make a file appear in a tenant's scratch directory on this host, where that still exists."""
     if directory.is_dir():
-        (directory / NAME).touch()
+        (directory / name).write_bytes(content)

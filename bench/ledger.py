@@ -34,12 +34,15 @@ UNDO: dict[str, str] = {
     "docker-network": "bench.host.engines:undo_network",
     "service": "bench.host.services:undo",
     "process": "bench.host.services:undo_process",
+    "shm-segment": "bench.host.shm:undo_segment",
+    "shm-object": "bench.host.shm:undo_object",
 }
 # The order in which kinds are undone: what runs is ended first (removing a cgroup kills what is inside),
 # what holds others comes last.
 ORDER = (
     "vagrant", "container", "oci-container", "domain", "process", "cgroup", "link", "netns", "docker-network",
-    "libvirt-network", "libvirt-pool", "swap", "mount", "loop", "path", "service",
+    "libvirt-network", "libvirt-pool", "swap", "mount", "loop", "path", "shm-segment", "shm-object",
+    "service",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import compiled
+from bench import compiled, markers
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.engine import Engine, Interrupted, broken
@@ -23,7 +23,8 @@ from bench.host.cgroups import Cgroups
 from bench.image import Image
 from bench.ledger import Ledger, state_dir
 from bench.making import Maker
-from bench.model import NETWORK, Case, Plan, PlannedTrial, Sample, TrialRecord
+from bench.markers import Markers
+from bench.model import MARKERS, NETWORK, Case, Plan, PlannedTrial, Sample, TrialRecord
 from bench.runtimes import Arena, Ground, Runtime
 from bench.starting import Starter
 from bench.store import RunDirectory
@@ -168,8 +169,13 @@ class Session:
 
     def _trial(self, planned: PlannedTrial, case: Case) -> TrialRecord:
         with ExitStack() as stack:
+            planted: Markers | None = None
             try:
                 arena = self._arena(planned, case, stack)
+                if MARKERS in case.needs:
+                    planted = stack.enter_context(markers.planted(arena))
+                    # A raw process that looks around sees the host itself, and not the image's tree.
+                    arena = replace(arena, root=None, letters=planted.tell)
             except (BenchError, OSError) as error:
                 digest = self.image.digest if self.image else "host"
                 record = broken(planned, case, digest, f"it could not be prepared: {error}")
@@ -181,6 +187,7 @@ class Session:
                     arena,
                     lambda tenant, stream: self.run.output(planned.index, tenant, stream),
                 )
+                record = planted.noted(record) if planted else record
         self.run.write_trial(record, samples)
         return record
 

@@ -13,7 +13,18 @@ from bench import factors
 from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
-from bench.model import ENTRIES, ENTRY, GRACE, Experiment, Judgement, Policy, Scalar, Suite, TenantSpec
+from bench.model import (
+    ENTRIES,
+    ENTRY,
+    GRACE,
+    MARKERS,
+    Experiment,
+    Judgement,
+    Policy,
+    Scalar,
+    Suite,
+    TenantSpec,
+)
 
 SHIPPED = Path(__file__).parent / "suites"
 
@@ -25,7 +36,7 @@ _EXPERIMENT_KEYS = {
 }  # fmt: skip
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
 _QUICK_KEYS = {"skip", "limits", "args", "params", "blocks", "budget"}
-_NEEDS = {"disk", "swap", "peer", "markers"}
+_NEEDS = {"disk", "swap", "peer", MARKERS}
 _KINDS = ("limits", "starts", "primitives", "isolation")
 _PAIRS = {
     "rule": {"two-sided", "at-most", "at-least", "fact"},

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from bench.model import Finding
 
 PARTS = (visibility,)
-"""Modules with `analyse(run) -> list[Finding]` and `conclusion(found) -> str`, in the order of the report. Each
-takes the experiments of its own sections and leaves the others alone."""
+"""Modules with `analyse(run) -> list[Finding]` and `conclusion(found) -> str`, in the order of the report.
+Each takes the experiments of its own section and leaves the others alone."""
 
 
 def analyse(run: Run) -> list[Finding]:

@@ -23,6 +23,12 @@ PORT = 8080
 """The TCP port inside on which the payload listens as well, where the network is a factor."""
 HOOKS = "hooks"
 """Param of an experiment that has hooks of the OCI runtime stamp moments, or not: true and false."""
+UNSHARED = "unshared"
+"""Param of an experiment that has the namespace runtime unshare single kinds of namespaces and do no more."""
+KINDS = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time")
+"""The kinds of namespaces, as in /proc/PID/ns. `UNSHARED` is "none", one of them, or several joined by "+"."""
+MARKERS = "markers"
+"""The need of an experiment whose tenants look for what the host planted."""
 
 VERDICTS = ("pass", "fail", "not enforced", "not offered", "not testable", "inconclusive")
 Role = Literal["candidate", "reference", "repeat", "raw", "raw repeat"]
@@ -157,9 +163,9 @@ class Suite:
     warmup: int = 0
     """Blocks before the first that counts: carried out and kept, and left out of every finding."""
     kind: Literal["limits", "starts", "primitives", "isolation"] = "limits"
-    """Whether workloads are watched under limits, starts are timed with nothing prepared ahead, primitives are
-    made and unmade alone (then an experiment has no tenants and a param `primitive`), or tenants look around
-    and disturb each other."""
+    """Whether workloads are watched under limits, starts are timed with nothing prepared ahead, primitives
+    are made and unmade alone (then an experiment has no tenants and a param `primitive`), or tenants look
+    around and disturb each other."""
     gate: Mapping[str, Policy] = field(default_factory=dict)
     """By metric, for a suite of starts: what a comparison is judged by."""
     gates: Mapping[str, Mapping[str, Policy]] = field(default_factory=dict)

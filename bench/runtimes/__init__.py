@@ -79,8 +79,8 @@ class Sandbox(Protocol):
         OSError where nobody listens; SandboxError where no socket crosses this boundary.
         """
 
-    def open_gate(self) -> None:
-        """Make the file `scratch`/gate appear inside: the workload, which is ready, may begin."""
+    def put(self, name: str, content: bytes) -> None:
+        """Make the file `scratch`/`name` appear inside; nothing happens where the inside is gone already."""
 
     def samples(self, origin: float) -> Sequence[Sample]:
         """What was read inside by an agent, for sandboxes with a kernel of their own; else nothing.
@@ -126,7 +126,8 @@ class Arena:
     """Host directory of this trial; a runtime makes a directory per tenant below it."""
     ledger: Ledger
     needs: tuple[str, ...] = ()
-    """What the case needs: "disk" (scratch lies on `disk`), "swap", "peer" (an iperf3 server)."""
+    """What the case needs: "disk" (scratch lies on `disk`), "swap", "peer" (an iperf3 server), "markers"
+    (things of the host that a tenant is to look for; native runtimes then run without the root view)."""
     disk: Disk | None = None
     root: Path | None = None
     """Host directory of the run's root view: the image's tree with /proc, /sys, /dev, workloads and
@@ -134,6 +135,10 @@ class Arena:
     params: Mapping[str, Scalar] = field(default_factory=dict)
     logs: Path | None = None
     """Host directory of the run's raw output, for logs such as a serial console's."""
+
+    letters: Callable[[], Mapping[str, bytes]] | None = None
+    """Called once, when every tenant is ready: the files, by name, that appear in the scratch directory of
+    each before the gate does."""
 
     launcher: Path | None = None
     """Set where the start itself is measured: then nothing is prepared ahead, nothing else is read or asked

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.host import bridge, cgroups, network
 from bench.host.software import version
-from bench.model import ENTRY, Missing, Scalar, Tenant
+from bench.model import ENTRY, KINDS, UNSHARED, Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
-from bench.sandboxes import joining, native
+from bench.sandboxes import joining, native, unshared
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
@@ -26,7 +26,7 @@ INFO_FD = 3  # the first descriptor that `park` hands on
 V1_NAMES = {
     "cpu": "cpu", "cpuacct": "cpuacct", "cpuset": "cpuset", "memory": "memory", "pids": "pids", "io": "blkio",
 }  # fmt: skip
-KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
+TOLD = sorted(set(KINDS) - {"time", "user"})  # what bubblewrap names as it makes it
 # Docker's default set, so that both boundaries leave the same powers inside. Without dropping the
 # rest, root inside could mount the cgroup file system and lift its own limits.
 CAPABILITIES = (
@@ -129,7 +129,12 @@ class Runtime:
         return bridge.opened(ground.ledger, ground.run) if ground.networked else contextlib.nullcontext()
 
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
-        """A process parked in its cgroup and network namespace; the others are made as it starts."""
+        """A process parked in its cgroup and network namespace; the others are made as it starts.
+
+        Where the case says which kinds are unshared, those alone are, with everything else as on the host.
+        """
+        if UNSHARED in arena.params:
+            return unshared.opened(tenant, arena, self.controls, str(arena.params[UNSHARED]))
         return self._opened(tenant, arena)
 
 
@@ -152,7 +157,7 @@ class Record:
             with suppress(OSError):
                 told["net-namespace"] = self.netns.stat().st_ino
         found: dict[str, Scalar | None] = {"bwrap.init": told.get("child-pid"), "bwrap.tasks": 2}
-        for kind in KINDS:
+        for kind in TOLD:
             inode = told.get(f"{kind}-namespace")
             found[f"ns.{kind}"] = inode
             host = (self.root / "proc/self/ns" / kind).stat().st_ino

@@ -241,9 +241,9 @@ class ContainerSandbox:
             raise SandboxError(f"{self.name} does not publish {port}", fix="read the engine's own log")
         return create_connection(where, timeout=1)
 
-    def open_gate(self) -> None:
-        """Let the workload begin."""
-        self.place.open_gate()
+    def put(self, name: str, content: bytes) -> None:
+        """Have its place write it."""
+        self.place.put(name, content)
 
     def samples(self, origin: float) -> Sequence[Sample]:
         """What was read where it ran; nothing of this host, whose own collectors see it all."""

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench import gate
 from bench.errors import SandboxError
 from bench.host import cgroups, engines
 from bench.model import Reading, Sample, Scalar
@@ -116,10 +115,10 @@ class InGuest:
         """Through the agent, which connects to it in the guest."""
         return self.machine.channel.dial(f"{self.scratch}/{name}")
 
-    def open_gate(self) -> None:
+    def put(self, name: str, content: bytes) -> None:
         """Write it through the agent."""
         with contextlib.suppress(SandboxError):  # a guest that just died is reported by its process
-            self.machine.channel.write(f"{self.scratch}/{gate.NAME}", b"")
+            self.machine.channel.write(f"{self.scratch}/{name}", content)
 
     def samples(self, origin: float) -> Sequence[Sample]:
         """What the agent read, stamped as it arrived, and the OOM kills that came with the end."""

@@ -64,8 +64,8 @@ class Place(Protocol):
     def reach(self, name: str) -> socket:
         """A stream to that unix socket in the tenant's scratch directory; OSError where nobody listens."""
 
-    def open_gate(self) -> None:
-        """Make the gate's file appear in the tenant's scratch directory."""
+    def put(self, name: str, content: bytes) -> None:
+        """Make a file appear in the tenant's scratch directory."""
 
     def samples(self, origin: float) -> Sequence[Sample]:
         """What was read on that machine, where it is not this one; times are arrivals less `origin`."""
@@ -157,9 +157,9 @@ class Here:
         """The scratch directory is one of this host."""
         return connected(self.scratch / name)
 
-    def open_gate(self) -> None:
-        """Touch it."""
-        gate.touch(self.scratch)
+    def put(self, name: str, content: bytes) -> None:
+        """Write it on this host."""
+        gate.put(self.scratch, name, content)
 
     def samples(self, origin: float) -> Sequence[Sample]:
         """Nothing: the host's collectors see it all."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import gate
 from bench.errors import SandboxError
 from bench.host import daemons
 from bench.host.cgroups import Group
@@ -176,10 +175,10 @@ class MachineSandbox:
         """A stream to that socket of the guest, through the agent."""
         return self.channel.dial(f"{self.scratch}/{name}")
 
-    def open_gate(self) -> None:
-        """Let the workload begin."""
+    def put(self, name: str, content: bytes) -> None:
+        """Write it through the agent."""
         with contextlib.suppress(SandboxError):  # a guest that just died is reported by its process
-            self.channel.write(f"{self.scratch}/{gate.NAME}", b"")
+            self.channel.write(f"{self.scratch}/{name}", content)
 
     def samples(self, origin: float) -> list[Sample]:
         """What the agent read inside, stamped with the host's clock as word of each reading arrived."""

@@ -188,7 +188,7 @@ def test_the_rate_of_its_network_holds_from_the_start(trial, docker):
         process = sandbox.start([*PYTHON, code], {})
         assert sandbox.effective()["net.egress"].value == rate
         assert any("ifb" in k for k in shaped_links()), "the bucket sits behind the container's own veth"
-        sandbox.open_gate()
+        sandbox.put("gate", b"")
         ended, out, err = finish(process)
     assert ended == Exit("exited", code=0), err
     assert float(out) / rate == pytest.approx(0.956, rel=0.05)

@@ -216,7 +216,7 @@ def test_siblings_share_the_cpu_by_their_weights(bed):
         places = [Path(one.facts()["guest.cgroup"]) for one in (heavy, light)]
         time.sleep(1)  # both interpreters are up and wait
         for one in (heavy, light):
-            one.open_gate()
+            one.put("gate", b"")
         opened = time.monotonic()
         for process in processes:
             finish(process)

@@ -130,7 +130,7 @@ def test_the_gate_appears_inside(trial):
     code = f"import os,time\nwhile not os.path.exists('/scratch/{GATE}'): time.sleep(0.01)\nprint('open')"
     with plugin.Runtime().open(tenant(), trial.arena()) as sandbox:
         process = sandbox.start([*PYTHON, code], {})
-        sandbox.open_gate()
+        sandbox.put("gate", b"")
         assert finish(process)[1] == b"open\n"
 
 

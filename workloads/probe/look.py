@@ -4,5 +4,108 @@
 # area    = "probe"
 # needs   = ["python3"]
 # args    = {}
+# [metrics]
+# "look.process.seen" = { unit = "1" }
+# "look.process.signal" = { unit = "1" }
+# "look.user.seen" = { unit = "1" }
+# "look.user.file" = { unit = "1" }
+# "look.user.root" = { unit = "1" }
+# "look.file.read" = { unit = "1" }
+# "look.file.change" = { unit = "1" }
+# "look.mount.seen" = { unit = "1" }
+# "look.mount.late" = { unit = "1" }
+# "look.shm.sysv.read" = { unit = "1" }
+# "look.shm.sysv.change" = { unit = "1" }
+# "look.shm.posix.read" = { unit = "1" }
+# "look.shm.posix.change" = { unit = "1" }
+# "look.socket.abstract" = { unit = "1" }
+# "look.socket.path" = { unit = "1" }
+# "look.socket.tcp" = { unit = "1" }
+# "look.interfaces" = { unit = "1" }
+# "look.hostname" = { unit = "1" }
+# "look.cgroup.path" = { unit = "1" }
+# "look.cgroup.seen" = { unit = "1" }
+# "look.cgroup.write" = { unit = "1" }
+# "look.ns.mnt" = { unit = "1" }
+# "look.ns.pid" = { unit = "1" }
+# "look.ns.net" = { unit = "1" }
+# "look.ns.ipc" = { unit = "1" }
+# "look.ns.uts" = { unit = "1" }
+# "look.ns.user" = { unit = "1" }
+# "look.ns.cgroup" = { unit = "1" }
+# "look.ns.time" = { unit = "1" }
+# "look.caps.effective" = { unit = "1" }
+# "look.caps.bounding" = { unit = "1" }
+# "look.seccomp" = { unit = "1" }
+# "look.privileges" = { unit = "1" }
+# "look.lsm" = { unit = "1" }
+# "look.kernel.release" = { unit = "1" }
+# "look.kernel.boot" = { unit = "1" }
+# "look.kernel.uptime" = { unit = "1" }
+# "look.kernel.sysctl" = { unit = "1" }
+# "look.kernel.memory" = { unit = "1" }
+# "look.kernel.symbols" = { unit = "1" }
+# "look.kernel.log" = { unit = "1" }
+# "look.hardware.cpus" = { unit = "1" }
+# "look.hardware.memory" = { unit = "1" }
+# "look.hardware.model" = { unit = "1" }
+# "look.hardware.disks" = { unit = "1" }
+# "look.hardware.pci" = { unit = "1" }
+# "look.hardware.dmi" = { unit = "1" }
+# "look.devices" = { unit = "1" }
+# "look.docker" = { unit = "1" }
 # ///
-"""Looks around inside a sandbox, for what the host planted and for what it shares with the host."""
+"""Looks around inside a sandbox: for what the host planted, and for what it shares with the host.
+
+The host says in `BENCH_SCRATCH`/look.json what it planted and what it is like itself. A property is 1 where
+the tenant sees, reads, changes or signals it, or shares it with the host, and 0 where not. The label `state`
+says which: "shared"; "own", where the tenant has another one in its place; "restricted", where it has none
+or is refused. The label `evidence` is what was read. Only what was planted is touched; what else could be
+written is opened for writing, and nothing is written.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+
+sys.dont_write_bytecode = True  # the programs may lie on a read-only mount, or in somebody's checkout
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from _look import answers, bounds, kernel, markers  # noqa: E402
+
+LOOKS = {**markers.LOOKS, **bounds.LOOKS, **kernel.LOOKS}
+
+
+def await_gate():
+    """Say that it could begin, and wait for the host's sign where it gives one."""
+    gate = os.environ.get("BENCH_GATE")
+    os.write(1, b'{"event": "ready"}\n')
+    while gate and not os.path.exists(gate):
+        time.sleep(0.001)
+
+
+def main():
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if sys.argv[1:]:
+        sys.exit(f"{sys.argv[0]}: takes no arguments")
+    await_gate()
+    text = answers.text_of(os.path.join(os.environ.get("BENCH_SCRATCH", "."), "look.json"))
+    host = json.loads(text) if text else {}
+    os.write(1, b'{"event": "start"}\n')
+    for name, look in LOOKS.items():
+        fact = {"metric": f"look.{name}", "unit": "1", "value": None}
+        try:
+            fact["value"], state, evidence = look(host)
+            fact["labels"] = {"state": state, "evidence": evidence}
+        except answers.Unknown as reason:
+            fact["reason"] = str(reason)
+        except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
+            fact["reason"] = f"the look failed: {error!r}"
+        os.write(1, json.dumps(fact).encode() + b"\n")
+    os.write(1, b'{"event": "end"}\n')
+
+
+if __name__ == "__main__":
+    main()
