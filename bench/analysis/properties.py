@@ -1,4 +1,4 @@
-"""What the probe looks at: every property with its meaning, and the kind of namespace that hides it by itself."""
+"""What the probe looks at: every property, what it means, and which kind of namespace alone changes it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ class Property:
 
 
 PREFIX = "look."
+STATE = "state"
+"""Unit of findings whose value is 1 or 0, with one of `STATES` as evidence of that name."""
+STATES = ("shared", "own", "restricted")
+"""With the host; another one in its place; none at all, or refused."""
 GROUPS: Mapping[str, str] = {
     "processes": "Processes and users",
     "files": "Files and mounts",
@@ -101,7 +105,8 @@ PROPERTIES: tuple[Property, ...] = (
              "A set-uid program inside runs with the rights of its owner."),
     Property("lsm", "privileges", "Not confined by a security module",
              "No profile of AppArmor or SELinux bounds what the tenant may do."),
-    Property("kernel.release", "kernel", "Kernel release", "A flaw of the host's kernel is a flaw of the boundary."),
+    Property("kernel.release", "kernel", "Kernel release",
+             "A flaw of the host's kernel is a flaw of the boundary."),
     Property("kernel.boot", "kernel", "Boot id", "It is one and the same running kernel."),
     Property("kernel.uptime", "kernel", "Up since the host's boot",
              "A tenant can tell when the host was booted.", ("time",)),
@@ -113,11 +118,14 @@ PROPERTIES: tuple[Property, ...] = (
              "A tenant knows where in memory the kernel's functions are, which exploits need.", (), ("user",)),
     Property("kernel.log", "kernel", "Reads the kernel's log",
              "A tenant can read what the kernel says of the host and of others.", (), ("user",)),
-    Property("hardware.cpus", "hardware", "Number of CPUs", "A program that sizes itself by it takes the whole host."),
+    Property("hardware.cpus", "hardware", "Number of CPUs",
+             "A program that sizes itself by it takes the whole host."),
     Property("hardware.memory", "hardware", "Size of the memory",
              "A program that sizes itself by it takes the whole host."),
-    Property("hardware.model", "hardware", "CPU model", "A tenant knows what it runs on, as exploits of CPUs need."),
-    Property("hardware.disks", "hardware", "List of disks", "A tenant knows the disks of the host by name and size."),
+    Property("hardware.model", "hardware", "CPU model",
+             "A tenant knows what it runs on, as exploits of CPUs need."),
+    Property("hardware.disks", "hardware", "List of disks",
+             "A tenant knows the disks of the host by name and size."),
     Property("hardware.pci", "hardware", "List of PCI devices", "A tenant knows which devices the host has."),
     Property("hardware.dmi", "hardware", "Maker of the machine", "A tenant knows whose machine it is on."),
     Property("devices", "hardware", "Device nodes beyond the usual",

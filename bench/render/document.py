@@ -12,12 +12,14 @@ from bench.analysis.conclusion import emulation
 from bench.analysis.machines import machines
 from bench.analysis.quality import quality
 from bench.analysis.rises import rising
+from bench.analysis.visibility import SECTION
 from bench.analysis.wording import runtime_name
 from bench.factors import factor
 from bench.frames import Run
 from bench.model import Experiment, Finding, Scalar
 from bench.render import figures, method, numbers, prose
 from bench.render import machines as virtual
+from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
 
@@ -89,7 +91,7 @@ class Document:
 
     template: ClassVar[str] = "report.html.j2"
     kind: str
-    """That of the suite, which decides what a table says: "limits" or "starts"."""
+    """That of the suite, which decides what a table says: "limits", "starts", "primitives" or "isolation"."""
     title: str
     question: str
     conclusion: str
@@ -99,6 +101,8 @@ class Document:
     columns: tuple[Column, ...]
     matrix: tuple[Group, ...]
     sections: tuple[Section, ...]
+    visibility: visible.Visibility | None
+    """What tenants see, for a run of the isolation suite that looked."""
     machines: virtual.Machines | None
     claims: tuple[Evaluated, ...]
     """What others say of starts, and what came out here; for a run of starts."""
@@ -111,7 +115,9 @@ def build(run: Run) -> Document:
     """The document of a run, for every format; the colours of its figures are CSS variables."""
     experiments = {e.name: e for e in run.plan.suite.experiments}
     found, runtimes = run.finding_list, run.plan.runtimes
-    matrix = groups(found, runtimes, run.plan.suite.experiments)
+    # What tenants see has tables of its own.
+    rest = [f for f in found if f.section != SECTION]
+    matrix = groups(rest, runtimes, run.plan.suite.experiments)
     cols = columns(found, runtimes)
     units, series = method.units(run), readings.of(run)
     ids = anchors(found)
@@ -128,6 +134,7 @@ def build(run: Run) -> Document:
         columns=cols,
         matrix=matrix,
         sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
+        visibility=visible.section(found, cols, drawn.get(SECTION, ())),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
         claims=(*evaluate(run), *rising(run), *swallowing(run)) if run.plan.suite.kind == "starts" else (),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),

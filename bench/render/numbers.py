@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from bench import limits
+from bench.analysis.properties import STATE
 from bench.model import Finding, Interval, Scalar
 
 NONE = "–"
@@ -68,7 +69,9 @@ def requested(finding: Finding, value: Scalar | None) -> str:
 
 
 def measured(finding: Finding) -> str:
-    """The measured estimate of a finding."""
+    """The measured estimate of a finding; "" for a state, which its mark tells."""
+    if finding.unit == STATE:
+        return ""
     return quantity(finding.measured.estimate if finding.measured else None, finding.unit, finding.limit)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.analysis.wording import runtime_name
 from bench.model import Finding
-from bench.render import matrix, numbers
+from bench.render import matrix, numbers, visibility
 from bench.render.verdicts import mark
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _STYLES = {
     "pass": "green", "fail": "bold red", "unenforced": "bold yellow", "inconclusive": "magenta",
     "untestable": "cyan", "unoffered": "dim", "fact": "blue",
+    "shared": "yellow", "own": "blue", "restricted": "dim",
 }  # fmt: skip
 
 
@@ -67,7 +68,8 @@ def table(source: Run | Sequence[Finding], width: int | None = None) -> Matrix:
         found: Sequence[Finding] = source.finding_list
     else:
         runtimes, experiments, found = (), (), source
-    return Matrix(matrix.columns(found, runtimes), matrix.groups(found, runtimes, experiments), found, width)
+    rows = visibility.unfolded(found)
+    return Matrix(matrix.columns(rows, runtimes), matrix.groups(rows, runtimes, experiments), found, width)
 
 
 def plain(findings: Sequence[Finding]) -> list[str]:

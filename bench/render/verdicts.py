@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.analysis.properties import STATE
 from bench.model import Finding, Verdict
 
 
@@ -55,9 +56,18 @@ MARKS: dict[Verdict | None, Mark] = {
     None: Mark("•", "seen", "fact", 6, "A fact that was looked at; there is nothing to pass or fail."),
 }
 
+SHOWN: dict[str, Mark] = {
+    "shared": Mark("●", "shared", "shared", 6, "The tenant sees, reads, changes or signals it: it is the host's."),
+    "own": Mark("○", "own", "own", 6, "The tenant has another one in its place."),
+    "restricted": Mark("×", "restricted", "restricted", 6, "There is none inside, or the kernel refuses it."),
+}  # fmt: skip
+"""How a state is shown, where a finding says what a tenant sees."""
+
 
 def mark(finding: Finding) -> Mark:
-    """How the verdict of that finding is shown."""
+    """How the verdict of that finding is shown, or its state where that is what it says."""
+    if finding.unit == STATE and finding.verdict is None:
+        return SHOWN[str(finding.evidence[STATE])]
     return MARKS[finding.verdict]
 
 

@@ -15,6 +15,7 @@ from bench.render.figures import (
     primitives,
     starts,
     timeline,
+    visibility,
 )
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure
@@ -32,6 +33,7 @@ BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
     "network": (lambda m, f: points.multiples(m, f, "Goodput of the link"),),
     "visible": (points.believed,),
     "primitives": (primitives.made, primitives.unmade),
+    "visibility": (visibility.blocks,),
     "start": (starts.distributions, starts.phases, timeline.draw, effort.draw),
     "factors": (factors.concurrency, *map(factors.levels, (NETWORK, RESIDENTS, CACHE))),
 }

@@ -38,7 +38,7 @@ def boot(host):
         raise Unknown("no host to compare with: run by hand")
     if here is None:
         return own("another kernel, which has no boot id")
-    return own(f"{here[:8]}…, not {host['boot'][:8]}…") if foreign(host) else shared(f"{here[:8]}…")
+    return own("another boot id") if foreign(host) else shared("the host's boot id")
 
 
 def uptime(host):
