@@ -32,6 +32,7 @@ from bench.model import (
     TenantRecord,
     TrialRecord,
 )
+from tests import looks
 
 CORES = 2.0
 PERIOD = 0.1
@@ -281,6 +282,10 @@ def _network(case: Case, tenant: Tenant, rng: random.Random) -> Draft:
 
 def _probe(case: Case, tenant: Tenant, rng: random.Random) -> Draft:
     draft = Draft()
+    if tenant.workload == "probe/look":
+        found = looks.states(case)
+        draft.observations, draft.facts, draft.end = looks.observations(found), looks.facts(found), 0.15
+        return draft
     seen = {
         "nproc": 2, "cpus.online": 2, "cpus.affinity": 2, "memory.total": 24 * 2**30, "cgroup.mounted": 0,
         "cgroup.memory.max": None, "cgroup.cpu.max": None, "pids": 40,

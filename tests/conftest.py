@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from bench.host import shm
+
 # A deadline would be an assertion on wall-clock time, on a shared machine.
 settings.register_profile("bench", deadline=None)
 settings.load_profile("bench")
@@ -35,6 +37,10 @@ def traces() -> set[str]:
     for place in Path("/var/lib/isobench/machines"), Path("/run/libvirt/network"):
         found |= {f"{place.name} {p.name}" for p in place.glob("isob*")}
     found |= {f"container {p.name}" for p in Path("/run/runc").glob("isobench*")}
+    found |= {f"shared memory {p.name}" for p in Path("/dev/shm").glob("isobench*")}
+    for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
+        if int(line.split()[0]) & ~0xFFFF == shm.KEYS:
+            found.add(f"segment {line.split()[0]}")
     if shutil.which("docker") and Path("/var/run/docker.sock").exists():
         for what in (["ps", "-aq"], ["network", "ls", "-q"]):
             listed = subprocess.run(

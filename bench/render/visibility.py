@@ -58,7 +58,6 @@ class Table:
 class Visibility:
     """The section: `kinds` is None where no kind of namespace was unshared alone."""
 
-    outcome: str
     figures: tuple[Figure, ...]
     states: tuple[Mark, ...]
     runtimes: Table | None
@@ -74,7 +73,6 @@ def section(
         return None
     kinds = visibility.of_kinds(found)
     return Visibility(
-        outcome=visibility.conclusion(found),
         figures=figures,
         states=tuple(SHOWN.values()),
         runtimes=_by_runtime(visibility.of_tenants(found), columns),
