@@ -73,15 +73,17 @@ def undo_segment(name: str) -> None:
 def shared_object(name: str, content: bytes, ledger: Ledger) -> Iterator[Path]:
     """The POSIX object `PREFIX`+`name` with that content, for the length of the block."""
     path = DIRECTORY / f"{PREFIX}{name}"
-    with ledger.holding("shm-object", path.name):
+    entry = ledger.will_create("shm-object", path.name)
+    try:
         try:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
                 file.write(content)
-            yield path
         except OSError as error:
-            raise HostError(f"{path} cannot be made: {error.strerror}", fix=f"rm {path}") from error
-        finally:
-            undo_object(path.name)
+            raise HostError(f"{path} cannot be made: {error.strerror}", fix="see `df /dev/shm`") from error
+        yield path
+    finally:
+        undo_object(path.name)
+        ledger.gone(entry)
 
 
 def undo_object(name: str) -> None:

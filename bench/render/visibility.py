@@ -99,7 +99,8 @@ def _by_kind(kinds: Mapping[str, Mapping[str, Finding]]) -> Table | None:
     moved = {kind: visibility.changed(kinds, kind) or frozenset() for kind in kinds if kind != "none"}
     if not moved:
         return None
-    groups, done = [], set[str]()
+    groups: list[Group] = []
+    done: set[str] = set()
     for kind, names in moved.items():
         fresh = [p for p in PROPERTIES if p.name in names - done]
         done |= names
