@@ -13,6 +13,10 @@ from bench.commands import comparing, conduct
 from bench.render import html
 from tests import builders
 from tests.unit.test_judging import a_run, concluded
+from tests.unit.test_visibility import a_run as a_visible_run
+from tests.unit.test_visibility_report import judged
+
+SEEN_IN = ("process", "cgroup", "namespace", "runc", "docker", "docker:runsc", "libvirt", "vagrant", "docker-vm")
 
 pytestmark = pytest.mark.live
 
@@ -46,6 +50,15 @@ def comparison(tmp_path_factory):
     first.write_comparison(comparing._confirmed(concluded(first), concluded(second)))
     (file,) = conduct.write_report(first.path, html=True, pdf=False, output=None)
     return file.resolve().as_uri()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """The report on what tenants see."""
+    run = judged(a_visible_run(tmp_path_factory.mktemp("seen"), runtimes=SEEN_IN))
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    file.write_text(html.render(run), encoding="utf-8")
+    return file.as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -286,3 +299,27 @@ def test_a_comparison_fetches_nothing_fits_a_phone_and_shows_its_outcome_on_the_
     light = ink(browser)
     theme(browser, "dark")
     assert ink(browser) != light
+
+
+def test_what_tenants_see_fits_a_phone_in_both_themes_and_opens_to_its_evidence(browser, seen):
+    from selenium.webdriver.common.by import By
+
+    theme(browser, "light")
+    for width in (390, 768, 1280):
+        size(browser, width)
+        browser.get(seen)
+        assert browser.get_log("browser") == []
+        assert browser.execute_script("return document.scrollingElement.scrollWidth") <= width
+        picture = browser.execute_script(
+            "return document.querySelector('#fig-visibility svg').getBoundingClientRect().right"
+        )
+        assert picture <= width
+    more = browser.find_element(By.CSS_SELECTOR, "#visibility button.more")
+    row = browser.find_element(By.ID, more.get_attribute("aria-controls").strip())
+    assert not row.is_displayed()
+    more.click()
+    assert row.is_displayed() and "of process.seen" in row.text
+    mark = "return getComputedStyle(document.querySelector('#visibility .v-shared:not(.expected)')).color"
+    light = browser.execute_script(mark)
+    theme(browser, "dark")
+    assert browser.execute_script(mark) != light

@@ -56,6 +56,10 @@ def kernel_memory(host):
     try:
         with open("/proc/kcore", "rb") as file:
             header = file.read(4)
+    except FileNotFoundError:
+        if foreign(host):
+            return restricted("no /proc/kcore")
+        raise Unknown("this kernel has no /proc/kcore") from None
     except OSError as error:
         return failed(error, restricted)
     opens = header == b"\x7fELF"
