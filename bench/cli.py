@@ -66,6 +66,7 @@ _suite_options = [
         help="For example process,docker:runsc; or all.  [default: the suite's, and libvirt where KVM works]",
     ),
     click.option("--quick", is_flag=True, help="Fewer limits and blocks: an answer in a minute and a half."),
+    click.option("--full", is_flag=True, help="The whole suite, where its default is a slice of it."),
     click.option("--blocks", type=click.IntRange(1, 1000), help="Trials a case.  [default: the suite's]"),
     click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]"),
     click.option("-k", "--only", help="Only experiments whose name contains this text."),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import factors, primitives
+from bench import factors, neighbours, primitives
 from bench import limits as units
 from bench import workload as workloads
 from bench.collectors import Collector
@@ -43,6 +43,13 @@ class Host:
         if runtime not in self.lacking:
             self.lacking[runtime] = list(self.runtimes[runtime].requires())
         return self.lacking[runtime]
+
+    def offered(self, runtime: str, case: Case) -> Case:
+        """A case of neighbours without the limits that the runtime cannot give; any other as it is."""
+        if self.missing(runtime):
+            return case
+        plugin = self.runtimes[runtime]
+        return neighbours.offered(case, plugin.controls, plugin.lacks)
 
     def why_not(self, runtime: str, case: Case) -> Skipped | None:
         """None where the case can run; otherwise its verdict, cause and fix."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench import factors
+from bench import factors, neighbours
 from bench import limits as units
 from bench.model import (
     ENTRY,
     GRACE,
+    VICTIM,
     Case,
     Experiment,
     Plan,
@@ -28,6 +29,9 @@ STRETCH = 3
 
 FEW = 3
 """Blocks of a case that the budget would leave even fewer: a median needs some."""
+
+_TIMED = ("seconds", *neighbours.PHASES)
+"""Args of workloads that say how long they work."""
 
 Lacking = Callable[[str, Case], Skipped | None]
 """(runtime, case) → why it cannot run on this host, or None."""
@@ -74,6 +78,8 @@ def _label(
     experiment: Experiment, limits: Mapping[str, Mapping[str, Scalar]], params: Mapping[str, Scalar]
 ) -> str:
     """The row in words: "0.5 cores", "128 MiB + swap 0 B", "4:1", "weights 800:100, scheduler=bfq"."""
+    if VICTIM in params:
+        return neighbours.label(params)
     judged = experiment.verdict.limit
     if len(limits) > 1 and judged:
         values = [tenant.get(judged, 100) for tenant in limits.values()]
@@ -110,6 +116,8 @@ def cases(experiment: Experiment, runtime: str, baseline: bool, quick: bool = Fa
     applied = quickened(experiment) if quick else experiment
     result: dict[str, Case] = {}
     for row in rows(experiment, quick):
+        if baseline and neighbours.pointless(row.params):
+            continue
         case_id = row.control_id(runtime) if baseline else row.case_id(runtime)
         tenants = tuple(
             Tenant(t.name, t.workload, dict(t.args), {} if baseline else dict(row.limits[t.name]))
@@ -136,19 +144,20 @@ def stretched(case: Case) -> Case:
     windows of a native run would hold little of the steady part.
     """
     tenants = tuple(
-        replace(t, args={k: v * STRETCH if k == "seconds" else v for k, v in t.args.items()})
+        replace(t, args={k: v * STRETCH if k in _TIMED else v for k, v in t.args.items()})
         for t in case.tenants
     )
     return replace(case, tenants=tenants, seconds=_seconds(tenants))
 
 
 def _seconds(tenants: Iterable[Tenant]) -> float:
-    """How long the workloads are expected to take: the longest `seconds` or `hold`, else a guess of 0.5 s;
-    without any tenant there is a primitive only, which takes a moment."""
+    """How long the workloads are expected to take: the longest `seconds`, `hold` or sum of phases, else a
+    guess of 0.5 s; without any tenant there is a primitive only, which takes a moment."""
     if not (tenants := list(tenants)):
         return 0.05
-    stated = [float(t.args.get("seconds", t.args.get("hold", 0.5))) for t in tenants]
-    return max(stated, default=0.5)
+    phases = [sum(float(t.args.get(p, 0)) for p in neighbours.PHASES) for t in tenants]
+    stated = [float(t.args.get("seconds", t.args.get("hold", 0))) for t in tenants]
+    return max(*phases, *stated) or 0.5
 
 
 def make(
@@ -164,12 +173,17 @@ def make(
     emulated: Sequence[str] = (),
     only: str | None = None,
     overrides: Sequence[str] = (),
+    full: bool = False,
+    offered: Callable[[str, Case], Case] = lambda runtime, case: case,
 ) -> Plan:
     """The plan of a run. `only` keeps the experiments whose name contains it; `overrides` are recorded.
 
+    `full` takes the experiments that only the whole suite has as well. `offered` may leave limits out of a
+    case that a runtime does not have.
+
     `emulated` are the runtimes whose CPU is emulated; their workloads last longer.
     """
-    chosen = [e for e in suite.experiments if not only or only in e.name]
+    chosen = [e for e in suite.experiments if (full or not e.full) and (not only or only in e.name)]
     kept: list[Case] = []
     skipped: list[Skipped] = []
     for experiment in chosen:
@@ -179,6 +193,7 @@ def make(
                 made = len(plain.tenants) + factors.further(plain)
                 case = replace(plain, overhead=made * cost(runtime))
                 case = stretched(case) if runtime in emulated else case
+                case = offered(runtime, case)
                 case = replace(case, blocks=affordable(suite, experiment, case, quick, blocks))
                 reason = lacking(runtime, case)
                 if reason is None:
@@ -198,6 +213,7 @@ def make(
         only=only,
         overrides=tuple(overrides),
         emulated=tuple(r for r in runtimes if r in emulated),
+        full=full,
     )
     return replace(plan, trials=tuple(_blocks(plan, [c.id for c in kept], 0, suite.warmup + count)))
 

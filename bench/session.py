@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import compiled, markers
+from bench import compiled, markers, neighbours
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.engine import Engine, Interrupted, broken
@@ -24,7 +24,7 @@ from bench.image import Image
 from bench.ledger import Ledger, state_dir
 from bench.making import Maker
 from bench.markers import Markers
-from bench.model import MARKERS, NETWORK, Case, Plan, PlannedTrial, Sample, TrialRecord
+from bench.model import MARKERS, NETWORK, VICTIM, Case, Plan, PlannedTrial, Sample, TrialRecord
 from bench.runtimes import Arena, Ground, Runtime
 from bench.starting import Starter
 from bench.store import RunDirectory
@@ -201,7 +201,7 @@ class Session:
                 planned.index,
                 self._groups,
                 self.ledger,
-                memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2,
+                memory=self._memory(case),
                 pids=GUARD_PIDS,
             )
             stack.callback(guard.remove)
@@ -230,6 +230,12 @@ class Session:
             logs=self.run.logs,
             launcher=self._launcher,
         )
+
+    def _memory(self, case: Case) -> int:
+        """Bytes a trial may have: half of the host's, or so little that neighbours feel it."""
+        half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        narrow = VICTIM in case.params and not self.runtimes[case.runtime].own_kernel
+        return min(half, neighbours.BOUND) if narrow else half
 
     def _note(self, text: str) -> None:
         self.notes.append(text)

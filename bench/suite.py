@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench import factors
+from bench import factors, neighbours
 from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
@@ -29,11 +29,12 @@ from bench.model import (
 SHIPPED = Path(__file__).parent / "suites"
 
 _COUNTS = ("blocks", "max_blocks", "quick_blocks", "warmup")
-_SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", "gate", *_COUNTS}
+_SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", "gate", "control", *_COUNTS}
 _EXPERIMENT_KEYS = {
     "name", "section", "title", "question", "claim", "workload", "args", "limits", "tenant", "params",
-    "needs", "runtimes", "settle", "deadline", "quick", "verdict", "blocks", "budget",
+    "needs", "runtimes", "settle", "deadline", "quick", "verdict", "blocks", "budget", "full",
 }  # fmt: skip
+_MATRIX_KEYS = (_EXPERIMENT_KEYS - {"workload", "limits", "tenant", "full"}) | {"slice"}
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
 _QUICK_KEYS = {"skip", "limits", "args", "params", "blocks", "budget"}
 _NEEDS = {"disk", "swap", "peer", MARKERS}
@@ -78,7 +79,12 @@ def parse(text: str, name: str, source: str) -> Suite:
     if kind not in _KINDS:
         raise reader.fail(f"unknown kind '{kind}'{nearest(str(kind), _KINDS)}", "kind",
                           f"one of: {', '.join(_KINDS)}")  # fmt: skip
-    experiments = tuple(reader.experiment(raw, kind) for raw in document.get("experiment", []))
+    written = document.get("experiment", [])
+    experiments = tuple(
+        reader.experiment(one, kind)
+        for raw in written
+        for one in reader.cells(raw, document.get("control", {}))
+    )
     if not experiments:
         raise SuiteError(f"{source}: a suite needs at least one [[experiment]]")
     repeated = {e.name for e in experiments if [x.name for x in experiments].count(e.name) > 1}
@@ -182,6 +188,7 @@ class _Reader:
             quick=self.quick(raw["quick"]) if "quick" in raw else None,
             blocks=self.count(raw, "blocks") if "blocks" in raw else None,
             budget=self.seconds(raw, "budget", 0.0) if "budget" in raw else None,
+            full=bool(raw.get("full", False)),
         )
         entry, grace = experiment.params.get(ENTRY, ()), experiment.params.get(GRACE, ())
         if entry and not set(entry) <= set(ENTRIES):
@@ -192,6 +199,14 @@ class _Reader:
             raise self.fail(f"'{ENTRY}' needs '{GRACE}', in seconds above 0", ENTRY, f"{GRACE} = [10]")
         self._where = ""
         return experiment
+
+    def cells(self, raw: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The experiment itself, or those of a matrix of neighbours."""
+        if not neighbours.is_matrix(raw):
+            return [raw]
+        self._where = str(raw.get("name", ""))
+        self.keys(raw, _MATRIX_KEYS, "matrix of neighbours")
+        return list(neighbours.expanded(raw, controls, self.fail))
 
     def primitives(self, raw: Mapping[str, Any]) -> None:
         """Check that an experiment on primitives names them, and no workload."""

@@ -28,6 +28,7 @@ def assemble(
     suite: str = "cgroups",
     runtimes: str | None = None,
     quick: bool = False,
+    full: bool = False,
     blocks: int | None = None,
     seed: int | None = None,
     only: str | None = None,
@@ -38,6 +39,8 @@ def assemble(
 
     `all_emulated` says that this host itself is a machine with an emulated CPU.
     """
+    if quick and full:
+        raise UsageError("--quick and --full exclude each other", fix="give one of them")
     wanted = with_limits(suites.load(suite), limits)
     check_workloads(wanted)
     if wanted.kind == "primitives":
@@ -50,10 +53,12 @@ def assemble(
         raise UsageError(f"{foreign[0]}: a run measures all runtimes on one image",
                          fix="bench compare docker@IMAGE docker@IMAGE")  # fmt: skip
     loaded = load_runtimes(chosen)
-    if only and not any(only in e.name for e in wanted.experiments):
-        known = [e.name for e in wanted.experiments]
+    known = [e.name for e in wanted.experiments if full or not e.full]
+    if only and not any(only in name for name in known):
         raise UsageError(
-            f"no experiment matches '{only}'{units.nearest(only, known)}", fix=f"they are: {', '.join(known)}"
+            f"no experiment matches '{only}'{units.nearest(only, known)}",
+            fix=f"they are: {', '.join(known)}"
+            + ("" if full or len(known) == len(wanted.experiments) else "; and more with --full"),
         )
     host = Host.here(loaded, sandbox_image.find())
     made = planning.make(
@@ -61,6 +66,8 @@ def assemble(
         list(loaded),
         seed=seed if seed is not None else int(time.time()),
         quick=quick,
+        full=full,
+        offered=host.offered,
         blocks=blocks,
         baseline=lambda name: loaded[name].baseline,
         lacking=host.why_not,

@@ -174,7 +174,7 @@ def _wants_docker(runtimes: Iterable[str]) -> bool:
 
 def arguments_of(options: Mapping[str, Any]) -> list[str]:
     """Options of a suite as the command line that gives them."""
-    found = ["--quick"] if options.get("quick") else []
+    found = [f"--{name}" for name in ("quick", "full") if options.get(name)]
     for name in ("suite", "runtimes", "blocks", "seed", "only"):
         if options.get(name) is not None:
             found += [f"--{name}", str(options[name])]

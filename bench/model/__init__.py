@@ -8,9 +8,12 @@ counted from the start of the trial unless a field says otherwise.
 from __future__ import annotations
 
 from bench.model.asked import (
+    AGGRESSOR,
+    AXES,
     CACHE,
     CACHES,
     CONCURRENCY,
+    CONTROL,
     ENTRIES,
     ENTRY,
     FACTORS,
@@ -20,10 +23,12 @@ from bench.model.asked import (
     MARKERS,
     NETWORK,
     NETWORKS,
+    PLACEMENT,
     PORT,
     RESIDENTS,
     UNSHARED,
     VERDICTS,
+    VICTIM,
     Arm,
     Case,
     Experiment,
@@ -69,9 +74,12 @@ from bench.model.meant import (
 )
 
 __all__ = [
+    "AGGRESSOR",
+    "AXES",
     "CACHE",
     "CACHES",
     "CONCURRENCY",
+    "CONTROL",
     "ENTRIES",
     "ENTRY",
     "FACTORS",
@@ -82,10 +90,12 @@ __all__ = [
     "NETWORK",
     "NETWORKS",
     "OUTCOMES",
+    "PLACEMENT",
     "PORT",
     "RESIDENTS",
     "UNSHARED",
     "VERDICTS",
+    "VICTIM",
     "Arm",
     "ArmSummary",
     "Case",

@@ -30,6 +30,9 @@ KINDS = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time")
 MARKERS = "markers"
 """The need of an experiment whose tenants look for what the host planted."""
 
+VICTIM, AGGRESSOR, CONTROL, PLACEMENT = AXES = ("victim", "aggressor", "control", "placement")
+"""Params of an experiment on neighbours, each a name; the first two are the names of its tenants as well."""
+
 VERDICTS = ("pass", "fail", "not enforced", "not offered", "not testable", "inconclusive")
 Role = Literal["candidate", "reference", "repeat", "raw", "raw repeat"]
 """`repeat` is a second copy of the reference (A/A); `raw` the bare process, and its second copy."""
@@ -116,6 +119,8 @@ class Experiment:
     """At most so many blocks after the warm-up, which it skips, where a trial is too long for more."""
     budget: float | None = None
     """Seconds all trials of one case may take; a case that would take longer has fewer blocks."""
+    full: bool = False
+    """Left out of a run unless the whole suite is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,3 +248,5 @@ class Plan:
     """Runtimes whose machines have no hardware virtualisation here, as found when the plan was made."""
     arms: tuple[Arm, ...] = ()
     """What is compared, where this is a comparison: then every case is one arm."""
+    full: bool = False
+    """Whether the experiments that belong to the whole suite only are in it."""

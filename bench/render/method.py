@@ -61,6 +61,7 @@ def command(run: Run) -> str:
     plan = run.plan
     words = ["bench", "run", "--suite", plan.suite.name, "--runtimes", ",".join(plan.runtimes)]
     words += ["--seed", str(plan.seed), "--blocks", str(plan.blocks), *(["--quick"] if plan.quick else [])]
+    words += ["--full"] if plan.full else []
     words += ["--only", plan.only] if plan.only else []
     for override in plan.overrides:
         words += ["--limit", override]
