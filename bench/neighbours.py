@@ -1,8 +1,8 @@
 """A matrix of victims beside aggressors, as a suite writes it down: one experiment a cell. Pure.
 
 A suite names the axes in `params`, what belongs to its default in `slice`, and in tables `[control.NAME]`
-the limits that each control gives to the two tenants. After the suite was read there are only plain experiments
-of two tenants.
+the limits that each control gives to the two tenants. Once the suite was read there are only plain
+experiments of two tenants.
 """
 
 from __future__ import annotations
