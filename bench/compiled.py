@@ -28,8 +28,9 @@ def sources() -> dict[str, Path]:
 
 
 def recipe() -> str:
-    """A hash of all sources and flags: what decides the binaries, but for the compiler."""
-    texts = [path.read_text(encoding="utf-8") for _, path in sorted(sources().items())]
+    """A hash of all sources, their headers, and flags: what decides the binaries, but for the compiler."""
+    paths = [path for _, path in sorted(sources().items())] + sorted(workloads.root().glob("*/_*.h"))
+    texts = [path.read_text(encoding="utf-8") for path in paths]
     return hashlib.sha256("\0".join([*_FLAGS, *texts]).encode()).hexdigest()
 
 

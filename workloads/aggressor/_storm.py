@@ -1,0 +1,185 @@
+"""The schedule that every aggressor in Python works by, and what it says of it.
+
+It sleeps for `before` seconds, works for `during`, sleeps for `after`, and works once more for `alone`,
+when the victim has ended. The work is done by children, each of which counts it in shared memory; this
+process only watches, so that a child that the kernel kills for want of memory is replaced and the
+schedule goes on. Children end with their phase, and with this process.
+"""
+
+import json
+import mmap
+import os
+import signal
+import sys
+import time
+
+SCHEDULE = {"before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0, "cpu": -1}
+SLOT = 8  # bytes of a counter
+LOOK = 0.02  # s between looks for children that ended
+
+
+def arguments(more=None):
+    known = {**SCHEDULE, **(more or {})}
+    for word in sys.argv[1:]:
+        key, equals, text = word.partition("=")
+        name = key[2:]
+        if not key.startswith("--") or not equals or name not in known:
+            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(known)}")
+        known[name] = type(known[name])(text)
+    if known["window"] <= 0:
+        sys.exit("window must be above 0")
+    return known
+
+
+def say(metric, value, unit, labels=None, reason=""):
+    fact = {"metric": metric, "value": value, "unit": unit}
+    if labels:
+        fact["labels"] = labels
+    if value is None:
+        fact["reason"] = reason
+    os.write(1, json.dumps(fact).encode() + b"\n")
+
+
+def pin(cpu):
+    """Run on that CPU alone, children included, where one is asked for; say whether it is so."""
+    if cpu < 0:
+        return
+    try:
+        os.sched_setaffinity(0, {cpu})
+        say("placement.pinned", 1, "1", {"cpu": str(cpu)})
+    except OSError as error:
+        say("placement.pinned", 0, "1", {"cpu": str(cpu), "why": error.strerror})
+
+
+def first_to_go():
+    """The kernel, short of memory, takes this one before any victim."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError as error:
+        print(f"oom_score_adj stays as it is: {error.strerror}", file=sys.stderr)
+
+
+def await_gate():
+    gate = os.environ.get("BENCH_GATE")
+    os.write(1, b'{"event": "ready"}\n')
+    while gate and not os.path.exists(gate):
+        time.sleep(0.001)
+
+
+class Counter:
+    """What one child has done; it counts, the parent reads."""
+
+    def __init__(self):
+        self._memory = mmap.mmap(-1, SLOT)
+
+    def add(self, amount=1):
+        self._memory[:SLOT] = (self.value() + amount).to_bytes(SLOT, "little")
+
+    def value(self):
+        return int.from_bytes(self._memory[:SLOT], "little")
+
+
+class Storm:
+    """The children of one phase. `jobs` are functions of a counter that never return."""
+
+    def __init__(self, jobs):
+        self.jobs = [(job, Counter()) for job in jobs]
+        self.children = {}
+        self.killed = 0
+
+    def done(self):
+        return sum(counter.value() for _, counter in self.jobs)
+
+    def start(self):
+        """Start what is not running; a kernel that refuses is asked again at the next look."""
+        for job, counter in self.jobs:
+            if counter in self.children.values():
+                continue
+            try:
+                pid = os.fork()
+            except OSError:
+                return
+            if pid == 0:
+                child(job, counter)
+            self.children[pid] = counter
+
+    def look(self):
+        """Replace what has ended."""
+        for pid in list(self.children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                del self.children[pid]
+                self.killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        self.start()
+
+    def stop(self):
+        for pid in self.children:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self.children:
+            os.waitpid(pid, 0)
+        self.children = {}
+
+
+def child(job, counter):
+    """Work until the parent is gone or kills this one; nothing of the parent's is flushed or cleaned up."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = os.getppid()
+    try:
+        first_to_go()
+        for amount in job():
+            counter.add(amount)
+            if os.getppid() != parent:
+                break
+    except (MemoryError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(0)
+
+
+def phase(name, seconds, args, jobs, work, begun):
+    """Work for that long from `begun`, and say what was done in each window."""
+    if seconds <= 0:
+        return
+    storm = Storm(jobs)
+    count = max(1, round(seconds / args["window"]))
+    say("aggressor.on", 1, "1", {"phase": name})
+    try:
+        before = 0
+        storm.start()
+        for i in range(count):
+            edge = begun + seconds * (i + 1) / count
+            while (left := edge - time.monotonic()) > 0:
+                time.sleep(min(left, LOOK))
+                storm.look()
+            now = storm.done()
+            if jobs:
+                labels = {"phase": name, "window": str(i), "work": work}
+                say("aggressor.rate", (now - before) * count / seconds, "1/s", labels)
+            before = now
+    finally:
+        storm.stop()
+        say("aggressor.off", 1, "1", {"phase": name})
+        say("aggressor.killed", storm.killed, "1", {"phase": name})
+
+
+def carry_out(args, jobs, work, clean=lambda: None):
+    """The whole schedule. `work` says what the jobs count; `clean` removes what they left."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    pin(args["cpu"])
+    first_to_go()
+    await_gate()
+    os.write(1, b'{"event": "start"}\n')
+    origin = time.monotonic()
+    try:
+        for name, begin, seconds in (
+            ("during", args["before"], args["during"]),
+            ("alone", args["before"] + args["during"] + args["after"], args["alone"]),
+        ):
+            time.sleep(max(0.0, origin + begin - time.monotonic()))
+            phase(name, seconds, args, jobs, work, origin + begin)
+            clean()
+    finally:
+        clean()
+    os.write(1, b'{"event": "end"}\n')

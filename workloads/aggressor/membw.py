@@ -1,0 +1,34 @@
+#!/usr/bin/python3 -IS
+# /// bench
+# title   = "copies memory without end, on as many processes as there are CPUs"
+# area    = "aggressor"
+# needs   = ["python3"]
+# args    = {before=3.0, during=3.0, after=3.0, alone=0.0, settle=0.5, window=1.0, cpu=-1}
+# [metrics]
+# "aggressor.on" = { unit = "1" }
+# "aggressor.off" = { unit = "1" }
+# "aggressor.rate" = { unit = "1/s", better = "higher" }
+# "aggressor.killed" = { unit = "1" }
+# "placement.pinned" = { unit = "1" }
+# ///
+"""An aggressor on memory bandwidth: each of its processes copies 32 MiB to and fro."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True  # the programs may lie on a read-only mount, or in somebody's checkout
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from _storm import arguments, carry_out  # noqa: E402
+
+SIZE = 32 << 20  # bytes
+
+
+def copy():
+    one, other = bytearray(SIZE), memoryview(bytearray(SIZE))
+    while True:
+        other[:] = one
+        yield SIZE
+
+
+if __name__ == "__main__":
+    carry_out(arguments(), [copy] * (os.cpu_count() or 1), "bytes copied")

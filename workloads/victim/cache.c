@@ -1,0 +1,78 @@
+/*
+# /// bench
+# title = "a chase of pointers through the last-level cache"
+# area = "victim"
+# [args]
+# before = 3.0
+# during = 3.0
+# after = 3.0
+# alone = 0.0
+# settle = 0.5
+# window = 1.0
+# load = 0.5
+# size = 0
+# [metrics]
+# "victim.target" = { unit = "1/s" }
+# "victim.rate" = { unit = "1/s", better = "higher" }
+# "victim.p50" = { unit = "s", better = "lower" }
+# "victim.p99" = { unit = "s", better = "lower" }
+# "victim.max" = { unit = "s", better = "lower" }
+# "victim.latency.p50" = { unit = "s", better = "lower" }
+# "victim.latency.p99" = { unit = "s", better = "lower" }
+# "victim.done" = { unit = "1", better = "higher" }
+# "placement.pinned" = { unit = "1" }
+# ///
+
+A victim that lives in the cache: one item follows 4096 pointers, each in a line of its own, in a random cycle over
+`size` bytes; 0 is as much as the last-level cache holds, as the CPU tells it, and at most 64 MiB. Where the CPU does
+not tell, it is 8 MiB. No step can begin before the one before it has arrived.
+*/
+#include "_openloop.h"
+
+#define LINE 64
+#define STEPS 4096
+#define MOST (64l << 20)
+
+static char *area;
+static void *volatile place;
+
+static void item(void)
+{
+    void *p = place;
+    for (int i = 0; i < STEPS; i++)
+        p = *(void **)p;
+    place = p;
+}
+
+/* Sattolo's shuffle: one cycle through all lines. */
+static void prepare(size_t count)
+{
+    unsigned long long state = 88172645463325252ull;
+    size_t *order = malloc(count * sizeof *order);
+    if (!order || posix_memalign((void **)&area, 4096, count * LINE))
+        refuse("no memory for", "the area");
+    for (size_t i = 0; i < count; i++)
+        order[i] = i;
+    for (size_t i = count - 1; i > 0; i--) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        size_t j = state % i, kept = order[i];
+        order[i] = order[j];
+        order[j] = kept;
+    }
+    for (size_t i = 0; i < count; i++)
+        *(void **)(area + order[i] * LINE) = area + order[(i + 1) % count] * LINE;
+    place = area;
+    free(order);
+}
+
+int main(int argc, char **argv)
+{
+    parse(argc, argv);
+    long size = args.size > 0 ? (long)args.size : sysconf(_SC_LEVEL3_CACHE_SIZE);
+    if (size <= 0)
+        size = 8l << 20;
+    prepare((size_t)(size < MOST ? size : MOST) / LINE);
+    return serve();
+}
