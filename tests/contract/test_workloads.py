@@ -16,6 +16,7 @@ from bench import compiled, workload
 
 TINY = {
     "seconds": 1, "warm": 0.05, "hold": 0.01, "size": "4194304", "max": 3, "prime": 1000, "threads": 2,
+    "before": 0.2, "during": 0.3, "after": 0.2, "alone": 0.1, "settle": 0.05, "window": 0.1,
 }  # fmt: skip
 """Small values for arguments that many workloads share."""
 EVENTS = (
@@ -129,7 +130,7 @@ def test_python_programs_use_the_standard_library_of_an_old_python_only(describe
     tree = ast.parse(source, feature_version=(3, 9))
     modules = [a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names]
     modules += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    beside = {path.name for path in workload.path(described.name).parent.glob("_[a-z]*") if path.is_dir()}
+    beside = {path.stem for path in workload.path(described.name).parent.glob("_[a-z]*")}
     assert {module.partition(".")[0] for module in modules} <= sys.stdlib_module_names | beside
 
 

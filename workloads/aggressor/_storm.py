@@ -13,13 +13,12 @@ import signal
 import sys
 import time
 
-SCHEDULE = {"before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0, "cpu": -1}
 SLOT = 8  # bytes of a counter
 LOOK = 0.02  # s between looks for children that ended
 
 
-def arguments(more=None):
-    known = {**SCHEDULE, **(more or {})}
+def arguments(known):
+    """The defaults with what the command line says, of the same types."""
     for word in sys.argv[1:]:
         key, equals, text = word.partition("=")
         name = key[2:]

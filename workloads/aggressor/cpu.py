@@ -31,4 +31,8 @@ def spin():
 
 
 if __name__ == "__main__":
-    carry_out(arguments(), [spin] * (2 * (os.cpu_count() or 1)), "loops of 20000 rounds")
+    args = arguments({
+        "before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0,
+        "cpu": -1,
+    })  # fmt: skip
+    carry_out(args, [spin] * (2 * (os.cpu_count() or 1)), "loops of 20000 rounds")

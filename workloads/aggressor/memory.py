@@ -36,4 +36,8 @@ def take():
 
 
 if __name__ == "__main__":
-    carry_out(arguments(), [take], "bytes touched")
+    args = arguments({
+        "before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0,
+        "cpu": -1,
+    })  # fmt: skip
+    carry_out(args, [take], "bytes touched")

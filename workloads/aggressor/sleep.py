@@ -21,4 +21,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from _storm import arguments, carry_out  # noqa: E402
 
 if __name__ == "__main__":
-    carry_out(arguments(), [], "")
+    args = arguments({
+        "before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0,
+        "cpu": -1,
+    })  # fmt: skip
+    carry_out(args, [], "")

@@ -19,7 +19,7 @@ A program that includes this defines `static void item(void)` and calls `serve(a
 static void item(void);
 
 static const char *const part_names[] = {"before", "during", "after"};
-static struct { double part[3], alone, settle, window, load, cpu, size; } args = {{3, 3, 3}, 0, 0.5, 1, 0.5, -1, 0};
+static struct { double part[3], alone, settle, window, load, cpu, area; } args = {{3, 3, 3}, 0, 0.5, 1, 0.5, -1, 0};
 
 struct list { double *values; size_t count, room; };
 struct window { int part, settling; double begin, end; };
@@ -97,7 +97,7 @@ static void parse(int argc, char **argv)
     const struct { const char *name; double *value; } known[] = {
         {"before", &args.part[0]}, {"during", &args.part[1]}, {"after", &args.part[2]}, {"alone", &args.alone},
         {"settle", &args.settle}, {"window", &args.window}, {"load", &args.load}, {"cpu", &args.cpu},
-        {"size", &args.size},
+        {"area", &args.area},
     };
     for (int i = 1; i < argc; i++) {
         size_t k, count = sizeof known / sizeof *known;

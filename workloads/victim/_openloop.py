@@ -22,16 +22,11 @@ import time
 CALIBRATION = 0.3  # s
 FEWEST = 5  # items whose cost is measured, however long they take
 PARTS = ("before", "during", "after")
-SCHEDULE = {
-    "before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0,
-    "load": 0.5, "cpu": -1,
-}  # fmt: skip
 EPSILON = 1e-6
 
 
-def arguments(more=None):
-    """The schedule and what else the program takes, as the command line says."""
-    defaults = {**SCHEDULE, **(more or {})}
+def arguments(defaults):
+    """The defaults with what the command line says, of the same types."""
     for word in sys.argv[1:]:
         key, equals, text = word.partition("=")
         name = key[2:]

@@ -24,7 +24,7 @@
 # ///
 
 A victim that lives in the cache: one item follows 4096 pointers, each in a line of its own, in a random cycle over
-`size` bytes; 0 is as much as the last-level cache holds, as the CPU tells it, and at most 64 MiB. Where the CPU does
+`area` bytes; 0 is as much as the last-level cache holds, as the CPU tells it, and at most 64 MiB. Where the CPU does
 not tell, it is 8 MiB. No step can begin before the one before it has arrived.
 */
 #include "_openloop.h"
@@ -70,7 +70,7 @@ static void prepare(size_t count)
 int main(int argc, char **argv)
 {
     parse(argc, argv);
-    long size = args.size > 0 ? (long)args.size : sysconf(_SC_LEVEL3_CACHE_SIZE);
+    long size = args.area > 0 ? (long)args.area : sysconf(_SC_LEVEL3_CACHE_SIZE);
     if (size <= 0)
         size = 8l << 20;
     prepare((size_t)(size < MOST ? size : MOST) / LINE);

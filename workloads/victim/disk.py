@@ -60,7 +60,10 @@ class Files:
 
 def main():
     end_on_signals()
-    args = arguments()
+    args = arguments({
+        "before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0, "load": 0.5,
+        "cpu": -1,
+    })  # fmt: skip
     try:
         serve(args, Files().item)
     finally:

@@ -15,7 +15,8 @@
 # "victim.done" = { unit = "1", better = "higher" }
 # "placement.pinned" = { unit = "1" }
 # ///
-"""A victim on the file system's names: one item makes an empty file, looks it up, and removes it, twenty times."""
+"""A victim on the file system's names: one item makes an empty file, looks it up, and removes it, twenty
+times."""
 
 import os
 import sys
@@ -39,4 +40,7 @@ def item():
 
 if __name__ == "__main__":
     end_on_signals()
-    serve(arguments(), item)
+    serve(arguments({
+        "before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0, "load": 0.5,
+        "cpu": -1,
+    }), item)  # fmt: skip

@@ -40,7 +40,10 @@ def echo(listener):
 
 def main():
     end_on_signals()
-    args = arguments()
+    args = arguments({
+        "before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0, "load": 0.5,
+        "cpu": -1,
+    })  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as listener:
         partner = os.fork()
         if partner == 0:

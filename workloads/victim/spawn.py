@@ -49,7 +49,10 @@ def start_one():
 
 def main():
     end_on_signals()
-    args = arguments()
+    args = arguments({
+        "before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0, "load": 0.5,
+        "cpu": -1,
+    })  # fmt: skip
     serve(args, start_one)
     os.write(1, observation("victim.failed", failed, "1"))
 

@@ -15,8 +15,8 @@
 # "victim.done" = { unit = "1", better = "higher" }
 # "placement.pinned" = { unit = "1" }
 # ///
-"""A victim that only calls the kernel: one item sends a hundred times a byte through a pipe to another process, which
-sends it back."""
+"""A victim that only calls the kernel: one item sends a hundred times a byte through a pipe to another
+process, which sends it back."""
 
 import os
 import sys
@@ -24,7 +24,6 @@ import sys
 sys.dont_write_bytecode = True  # the programs may lie on a read-only mount, or in somebody's checkout
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from _openloop import arguments, end_on_signals, serve  # noqa: E402
-
 
 TRIPS = 100
 """An item: so many that what this program itself does between two of them weighs little."""
@@ -38,7 +37,10 @@ def echo(source, target):
 
 def main():
     end_on_signals()
-    args = arguments()
+    args = arguments({
+        "before": 3.0, "during": 3.0, "after": 3.0, "alone": 0.0, "settle": 0.5, "window": 1.0, "load": 0.5,
+        "cpu": -1,
+    })  # fmt: skip
     (there_r, there_w), (back_r, back_w) = os.pipe(), os.pipe()
     partner = os.fork()
     if partner == 0:

@@ -1,0 +1,84 @@
+"""Victims beside aggressors on this kernel: who is protected, who is not, and what a killed run leaves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import traces
+
+from bench import frames
+from bench.analysis import interference
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
+
+COMMAND = [sys.executable, "-m", "bench"]
+RUN = [*COMMAND, "run", "--suite", "isolation", "--no-report", "--json", "--seed", "3"]
+AGGRESSORS = ("cpu", "memory", "forks", "disk", "transmit", "receive", "cache", "membw", "inodes")
+
+
+def carried_out(runs: Path, *options: str):
+    """The findings of a run, and the run."""
+    done = subprocess.run([*RUN, "--runs", str(runs), *options], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    (directory,) = runs.iterdir()
+    return json.loads(done.stdout), frames.load(directory)
+
+
+def cells(run):
+    """The judged cells by their victim, aggressor and control."""
+    found = interference.matrix(run)
+    return {(c.key.victim, c.key.aggressor, c.key.control): c for c in found}
+
+
+def test_beside_a_fork_bomb_a_limit_on_processes_protects_and_none_does_not(tmp_path, no_trace):
+    _, run = carried_out(
+        tmp_path, "-k", "spawn-beside", "--quick", "--blocks", "3", "--runtimes", "namespace"
+    )
+    found = cells(run)
+    quiet, free, held = (
+        found["spawn", *rest] for rest in (("sleep", "none"), ("forks", "none"), ("forks", "limits"))
+    )
+    assert quiet.loss.estimate < 0.5 and not quiet.worse
+    assert free.loss.estimate > held.loss.estimate
+    assert free.loss.estimate > quiet.loss.estimate
+
+
+def test_a_control_that_limits_nothing_is_seen_as_no_protection(tmp_path, no_trace):
+    """The same table of the suite, emptied: what is called limits is no limit."""
+    text = (Path(interference.__file__).parents[1] / "suites" / "isolation.toml").read_text()
+    begin, end = text.index("[control.limits]"), text.index("# No bound at all")
+    suite = tmp_path / "unapplied.toml"
+    suite.write_text(text[:begin] + "[control.limits]\nvictim = {}\naggressor = {}\n\n" + text[end:])
+    _, run = carried_out(
+        tmp_path / "runs", "--suite", str(suite), "-k", "spawn-beside", "--quick", "--blocks", "3",
+        "--runtimes", "namespace",
+    )  # fmt: skip
+    held = cells(run)["spawn", "forks", "limits"]
+    assert held.protection == "not protected"
+
+
+@pytest.mark.parametrize("aggressor", AGGRESSORS)
+def test_a_run_killed_in_the_middle_of_an_aggressor_leaves_nothing_after_a_clean(
+    aggressor, tmp_path, no_trace
+):
+    process = subprocess.Popen(
+        [*RUN, "--runs", str(tmp_path), "--full", "-k", f"cpu-beside-{aggressor}-none-same", "--blocks", "1",
+         "--runtimes", "namespace"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any("isobench-" in t and "cgroup" in t for t in traces()):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+        time.sleep(0.05)
+    time.sleep(3.0)  # the aggressor begins 1.5 s after the gate, which opens within a second
+    process.kill()
+    process.communicate(timeout=30)
+    cleaned = subprocess.run([*COMMAND, "clean"], capture_output=True, text=True, timeout=120)
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert "removed" in cleaned.stdout
+    assert traces() == set()
