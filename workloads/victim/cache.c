@@ -10,7 +10,8 @@
 # settle = 0.5
 # window = 1.0
 # load = 0.5
-# size = 0
+# cpu = -1
+# area = 0
 # [metrics]
 # "victim.target" = { unit = "1/s" }
 # "victim.rate" = { unit = "1/s", better = "higher" }

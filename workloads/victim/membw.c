@@ -10,7 +10,8 @@
 # settle = 0.5
 # window = 1.0
 # load = 0.5
-# size = 0
+# cpu = -1
+# area = 0
 # [metrics]
 # "victim.target" = { unit = "1/s" }
 # "victim.rate" = { unit = "1/s", better = "higher" }
@@ -23,7 +24,7 @@
 # "placement.pinned" = { unit = "1" }
 # ///
 
-A victim that needs memory bandwidth: one item copies the next 4 MiB of an area onto another of the same size. `size` is
+A victim that needs memory bandwidth: one item copies the next 4 MiB of an area onto another of the same size. `area` is
 that of each area in bytes; 0 is 64 MiB, so that a piece has left most caches before its turn comes again.
 */
 #include "_openloop.h"
@@ -43,7 +44,7 @@ static void item(void)
 int main(int argc, char **argv)
 {
     parse(argc, argv);
-    size = args.size > 0 ? (size_t)args.size : USUAL;
+    size = args.area > 0 ? (size_t)args.area : USUAL;
     from = malloc(size);
     to = malloc(size);
     if (!from || !to)
