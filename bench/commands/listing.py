@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from bench import collectors, limits, runtimes, suite, workload
 from bench import plan as planning
-from bench.model import Plan
+from bench.model import AGGRESSOR, VICTIM, Experiment, Plan
 
 
 def lines(what: str | None, runs: Path) -> Iterator[str]:
@@ -62,11 +62,11 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     yield f"runtimes: {shown} · blocks: {plan.blocks} · seed: {plan.seed}"
     yield ""
     counts = Counter(t.case for t in plan.trials)
-    for experiment in plan.suite.experiments:
-        cases = [c for c in plan.cases if c.experiment == experiment.name]
+    for name, title, experiments in _lines(plan.suite.experiments):
+        cases = [c for c in plan.cases if c.experiment in experiments]
         if cases:
             trials = sum(counts[c.id] for c in cases)
-            yield f"{experiment.name:<20} {len(cases):>3} cases {trials:>4} trials   {experiment.title}"
+            yield f"{name:<20} {len(cases):>3} cases {trials:>4} trials   {title}"
     if plan.skipped:
         yield ""
         yield f"{len(plan.skipped)} cells cannot run here:"
@@ -76,6 +76,19 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     yield ""
     yield from _times(plan)
     yield f"{len(plan.trials)} trials, about {duration(planning.estimate(plan))}"
+
+
+def _lines(experiments: Sequence[Experiment]) -> Iterator[tuple[str, str, set[str]]]:
+    """Name, title, and the experiments of each line: of a matrix of neighbours, those of one victim."""
+    victims: dict[str, list[Experiment]] = {}
+    for experiment in experiments:
+        if VICTIM in experiment.params:
+            victims.setdefault(str(experiment.params[VICTIM][0]), []).append(experiment)
+        else:
+            yield experiment.name, experiment.title, {experiment.name}
+    for victim, of in victims.items():
+        beside = dict.fromkeys(str(e.params[AGGRESSOR][0]) for e in of)
+        yield f"victim {victim}", f"beside {', '.join(beside)}", {e.name for e in of}
 
 
 def _named(runtime: str, plan: Plan) -> str:
