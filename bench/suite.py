@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench import factors, neighbours
+from bench import factors, neighbours, policies
 from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
@@ -20,7 +20,6 @@ from bench.model import (
     MARKERS,
     Experiment,
     Judgement,
-    Policy,
     Scalar,
     Suite,
     TenantSpec,
@@ -90,12 +89,13 @@ def parse(text: str, name: str, source: str) -> Suite:
     repeated = {e.name for e in experiments if [x.name for x in experiments].count(e.name) > 1}
     if repeated:
         raise SuiteError(f"{source}: experiment '{repeated.pop()}' is there twice")
-    gates = {metric: reader.policies(metric, raw) for metric, raw in document.get("gate", {}).items()}
+    tables = document.get("gate", {}).items()
+    gates = {metric: policies.read(metric, raw, reader.fail) for metric, raw in tables}
     suite = Suite(
         name=name,
         kind=kind,
-        gate={metric: policies.pop("") for metric, policies in gates.items()},
-        gates={metric: policies for metric, policies in gates.items() if policies},
+        gate={metric: of.pop("") for metric, of in gates.items()},
+        gates={metric: of for metric, of in gates.items() if of},
         title=reader.text_of(document, "title"),
         question=reader.text_of(document, "question"),
         experiments=experiments,
@@ -245,36 +245,6 @@ class _Reader:
                 per_tenant = value if isinstance(value, dict) else {"": value}
                 quick["limits"][name] = {t: list(self.limits({name: v})[name]) for t, v in per_tenant.items()}
         return quick
-
-    def policies(self, metric: str, raw: object) -> dict[str, Policy]:
-        """By runtime the policies of `[gate."METRIC".RUNTIME]`, and by "" the one of `[gate."METRIC"]`.
-
-        What a runtime's own does not say is as in the one for all.
-        """
-        if not isinstance(raw, dict):
-            raise self.fail(f"gate.{metric} must be a table", metric)
-        common = {key: value for key, value in raw.items() if not isinstance(value, dict)}
-        own = {key: value for key, value in raw.items() if isinstance(value, dict)}
-        return {"": self.policy(metric, common)} | {
-            name: self.policy(f"{metric}.{name}", {**common, **values}) for name, values in own.items()
-        }
-
-    def policy(self, metric: str, raw: Mapping[str, Any]) -> Policy:
-        """A policy of the gate; `metric` is what messages call it."""
-        known = {f.name: f.default for f in fields(Policy)}
-        self.keys(raw, set(known), "gate")
-        for key, value in raw.items():
-            whole = isinstance(known[key], int)
-            fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-            if not fits or value < 0 or (key != "floor" and value == 0):
-                raise self.fail(
-                    f"gate.{metric}: '{key}' must be a {'whole ' if whole else ''}number above 0", key
-                )
-        policy = Policy(**raw)
-        if not 0.5 <= policy.confidence < 1 or policy.minimum > policy.maximum:
-            raise self.fail(f"gate.{metric}: a confidence is below 1, a minimum not above the maximum",
-                            "confidence" if policy.confidence >= 1 else "minimum")  # fmt: skip
-        return policy
 
     def judgement(self, raw: Mapping[str, Any]) -> Judgement:
         known = {f.name for f in fields(Judgement)}
