@@ -1,0 +1,162 @@
+"""Runtimes and controls side by side: what a control changes, and who protects best.
+
+Compared are only pairs of neighbours that both sides have, within blocks: one number a block is the mean over
+those pairs, and the interval is that of the blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.analysis.neighbours import LIMITED, UNCONTROLLED, Cell, bounded, exponential, lost, slowed
+from bench.analysis.stats import interval
+from bench.model import Interval
+
+Pair = tuple[str, str, str]
+"""Placement, victim, aggressor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a control changes in one runtime, over `pairs` neighbours measured with it and without.
+
+    `free`, `held`: mean loss of work without and with it; `saved`: their difference within blocks. `calmer`: how
+    many times as long the p99 latency is without it (geometric mean).
+    """
+
+    runtime: str
+    control: str
+    emulated: bool
+    pairs: int
+    free: Interval
+    held: Interval
+    saved: Interval
+    calmer: Interval | None
+
+    @property
+    def clear(self) -> bool:
+        """Whether the control is better than none: the interval of what it saves, or calms, lies above no change."""
+        saves = self.saved.low is not None and self.saved.low > 0
+        return saves or (self.calmer is not None and self.calmer.low is not None and self.calmer.low > 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One runtime in the ranking: mean loss and p99 ratio over the pairs that all ranked runtimes have.
+
+    `apart`: whether the next in the ranking is worse beyond doubt; None for the last and for too few blocks.
+    """
+
+    runtime: str
+    control: str
+    pairs: int
+    loss: Interval
+    p99: Interval | None
+    apart: bool | None
+
+
+def gains(cells: Sequence[Cell]) -> list[Gain]:
+    """Every control of every runtime against none, where both were measured beside the same neighbours."""
+    found = []
+    for runtime in dict.fromkeys(c.key.runtime for c in cells):
+        of = [c for c in cells if c.key.runtime == runtime and not c.quiet and c.judged]
+        for control in dict.fromkeys(c.key.control for c in of):
+            if control != UNCONTROLLED:
+                gain = _gain(_by_pair(of, UNCONTROLLED), _by_pair(of, control))
+                found += [gain] if gain else []
+    return found
+
+
+def _gain(free: Mapping[Pair, Cell], held: Mapping[Pair, Cell]) -> Gain | None:
+    pairs = sorted(free.keys() & held.keys())
+    one, other = (_losses([side[p] for p in pairs]) for side in (free, held))
+    both = _paired(pairs, free, held, lost)
+    without, within, saved = interval(list(one.values())), interval(list(other.values())), interval(both)
+    if without is None or within is None or saved is None:
+        return None
+    some = held[pairs[0]]
+    return Gain(
+        some.key.runtime, some.key.control, some.emulated, len(pairs), bounded(without, None, 1.0) or without,
+        bounded(within, None, 1.0) or within, saved, exponential(interval(_paired(pairs, free, held, slowed))),
+    )  # fmt: skip
+
+
+def ranking(cells: Sequence[Cell]) -> list[Standing]:
+    """Runtimes by what their victims lose, least first, over the pairs that all of them have.
+
+    Each with the documented limits where it has them, else without control. Emulated machines are left out: of
+    their loss nobody knows what is the emulator's.
+    """
+    sides: dict[str, dict[Pair, Cell]] = {}
+    for runtime in dict.fromkeys(c.key.runtime for c in cells if not c.emulated):
+        of = [c for c in cells if c.key.runtime == runtime and not c.quiet and c.judged]
+        side = _by_pair(of, LIMITED) or _by_pair(of, UNCONTROLLED)
+        if side:
+            sides[runtime] = side
+    if len(sides) < 2:
+        return []
+    pairs = sorted(set.intersection(*(set(side) for side in sides.values())))
+    means = {r: interval(list(_losses([side[p] for p in pairs]).values())) for r, side in sides.items()}
+    known = {r: found for r, found in means.items() if found is not None}
+    order = sorted(known, key=lambda r: known[r].estimate)
+    result = []
+    for place, runtime in enumerate(order):
+        side = sides[runtime]
+        after = order[place + 1] if place + 1 < len(order) else None
+        calm = _by_block([side[p] for p in pairs], slowed)
+        result.append(
+            Standing(
+                runtime, side[pairs[0]].key.control, len(pairs),
+                bounded(known[runtime], None, 1.0) or known[runtime],
+                exponential(interval(list(calm.values()))),
+                None if after is None else _apart(_paired(pairs, sides[after], side, lost)),
+            )
+        )  # fmt: skip
+    return result
+
+
+def _apart(differences: Sequence[float]) -> bool | None:
+    found = interval(differences)
+    return None if found is None or found.low is None else found.low > 0
+
+
+def _by_pair(cells: Sequence[Cell], control: str) -> dict[Pair, Cell]:
+    return {(c.key.placement, c.key.victim, c.key.aggressor): c for c in cells if c.key.control == control}
+
+
+def _losses(cells: Sequence[Cell]) -> dict[int, float]:
+    return _by_block(cells, lost)
+
+
+def _by_block(cells: Sequence[Cell], of: Callable[[Cell], dict[int, float]]) -> dict[int, float]:
+    """The mean over those cells in each block in which all of them have a value."""
+    values = [of(c) for c in cells]
+    blocks = sorted(set.intersection(*(set(v) for v in values))) if values else []
+    return {b: math.fsum(v[b] for v in values) / len(values) for b in blocks}
+
+
+def _paired(
+    pairs: Sequence[Pair], one: Mapping[Pair, Cell], other: Mapping[Pair, Cell],
+    of: Callable[[Cell], dict[int, float]],
+) -> list[float]:  # fmt: skip
+    """One minus the other, one number a block: the mean over the pairs that both sides have in it."""
+    differences: dict[int, list[float]] = {}
+    for pair in pairs:
+        here, there = of(one[pair]), of(other[pair])
+        for block in here.keys() & there.keys():
+            differences.setdefault(block, []).append(here[block] - there[block])
+    return [math.fsum(found) / len(found) for _, found in sorted(differences.items())]
+
+
+def averages(cells: Sequence[Cell], axis: str) -> dict[str, float]:
+    """Mean loss by value of `axis`: of victims their fragility, of aggressors their aggressiveness.
+
+    Over the cells given, A/A left out; a mean of estimates, for orientation.
+    """
+    found: dict[str, list[float]] = {}
+    for cell in cells:
+        if not cell.quiet and cell.loss is not None:
+            found.setdefault(str(getattr(cell.key, axis)), []).append(cell.loss.estimate)
+    return {name: math.fsum(values) / len(values) for name, values in found.items()}
