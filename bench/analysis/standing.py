@@ -71,15 +71,15 @@ def gains(cells: Sequence[Cell]) -> list[Gain]:
 
 def _gain(free: Mapping[Pair, Cell], held: Mapping[Pair, Cell]) -> Gain | None:
     pairs = sorted(free.keys() & held.keys())
-    one, other = (_losses([side[p] for p in pairs]) for side in (free, held))
-    both = _paired(pairs, free, held, lost)
-    without, within, saved = interval(list(one.values())), interval(list(other.values())), interval(both)
+    sides = [free[p] for p in pairs], [held[p] for p in pairs]
+    without, within = (interval(averaged(side, lost)) for side in sides)
+    saved, calm = interval(paired(*sides, lost)), interval(paired(*sides, slowed))
     if without is None or within is None or saved is None:
         return None
     some = held[pairs[0]]
     return Gain(
         some.key.runtime, some.key.control, some.emulated, len(pairs), bounded(without, None, 1.0) or without,
-        bounded(within, None, 1.0) or within, saved, exponential(interval(_paired(pairs, free, held, slowed))),
+        bounded(within, None, 1.0) or within, saved, exponential(calm),
     )  # fmt: skip
 
 
@@ -98,20 +98,17 @@ def ranking(cells: Sequence[Cell]) -> list[Standing]:
     if len(sides) < 2:
         return []
     pairs = sorted(set.intersection(*(set(side) for side in sides.values())))
-    means = {r: interval(list(_losses([side[p] for p in pairs]).values())) for r, side in sides.items()}
-    known = {r: found for r, found in means.items() if found is not None}
+    shared = {runtime: [side[p] for p in pairs] for runtime, side in sides.items()}
+    known = {r: found for r, of in shared.items() if (found := interval(averaged(of, lost))) is not None}
     order = sorted(known, key=lambda r: known[r].estimate)
     result = []
-    for place, runtime in enumerate(order):
-        side = sides[runtime]
-        after = order[place + 1] if place + 1 < len(order) else None
-        calm = _by_block([side[p] for p in pairs], slowed)
+    for runtime, after in zip(order, [*order[1:], ""], strict=True):
+        of = shared[runtime]
         result.append(
             Standing(
-                runtime, side[pairs[0]].key.control, len(pairs),
-                bounded(known[runtime], None, 1.0) or known[runtime],
-                exponential(interval(list(calm.values()))),
-                None if after is None else _apart(_paired(pairs, sides[after], side, lost)),
+                runtime, of[0].key.control, len(pairs), bounded(known[runtime], None, 1.0) or known[runtime],
+                exponential(interval(averaged(of, slowed))),
+                _apart(paired(shared[after], of, lost)) if after else None,
             )
         )  # fmt: skip
     return result
@@ -123,31 +120,33 @@ def _apart(differences: Sequence[float]) -> bool | None:
 
 
 def _by_pair(cells: Sequence[Cell], control: str) -> dict[Pair, Cell]:
-    return {(c.key.placement, c.key.victim, c.key.aggressor): c for c in cells if c.key.control == control}
+    return {_pair(c): c for c in cells if c.key.control == control}
 
 
-def _losses(cells: Sequence[Cell]) -> dict[int, float]:
-    return _by_block(cells, lost)
+def averaged(cells: Sequence[Cell], of: Callable[[Cell], dict[int, float]]) -> list[float]:
+    """One number a block: the mean over those cells, in each block in which all of them have a value.
 
-
-def _by_block(cells: Sequence[Cell], of: Callable[[Cell], dict[int, float]]) -> dict[int, float]:
-    """The mean over those cells in each block in which all of them have a value."""
-    values = [of(c) for c in cells]
+    A cell without any value, such as the latency of a victim that never responded, is left out.
+    """
+    values = [found for c in cells if (found := of(c))]
     blocks = sorted(set.intersection(*(set(v) for v in values))) if values else []
-    return {b: math.fsum(v[b] for v in values) / len(values) for b in blocks}
+    return [math.fsum(v[b] for v in values) / len(values) for b in blocks]
 
 
-def _paired(
-    pairs: Sequence[Pair], one: Mapping[Pair, Cell], other: Mapping[Pair, Cell],
-    of: Callable[[Cell], dict[int, float]],
-) -> list[float]:  # fmt: skip
-    """One minus the other, one number a block: the mean over the pairs that both sides have in it."""
+def paired(
+    one: Sequence[Cell], other: Sequence[Cell], of: Callable[[Cell], dict[int, float]]
+) -> list[float]:
+    """One side minus the other, one number a block: the mean over the pairs that both sides have in it."""
+    here, there = ({_pair(c): of(c) for c in side} for side in (one, other))
     differences: dict[int, list[float]] = {}
-    for pair in pairs:
-        here, there = of(one[pair]), of(other[pair])
-        for block in here.keys() & there.keys():
-            differences.setdefault(block, []).append(here[block] - there[block])
+    for pair in here.keys() & there.keys():
+        for block in here[pair].keys() & there[pair].keys():
+            differences.setdefault(block, []).append(here[pair][block] - there[pair][block])
     return [math.fsum(found) / len(found) for _, found in sorted(differences.items())]
+
+
+def _pair(cell: Cell) -> Pair:
+    return (cell.key.placement, cell.key.victim, cell.key.aggressor)
 
 
 def averages(cells: Sequence[Cell], axis: str) -> dict[str, float]:
