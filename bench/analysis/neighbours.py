@@ -43,8 +43,8 @@ class Key(NamedTuple):
 class Cell:
     """One cell. Losses are shares of work, ratios multiples, times seconds; None where `reasons` says why.
 
-    `dnr`: trials in which the victim did not respond. They count with all their work as lost, and have no
-    latency. `broken`: trials the harness could not carry out, which say nothing. `work`: work conservation.
+    `dnr`: trials in which the victim did not respond. They count with all their work as lost; one
+    that died has no latency. `broken`: trials the harness could not carry out, which say nothing. `work`: work conservation.
     `floor`: what the A/A trials of this victim reach by chance, by "loss" and "p99" (the latter as a logarithm).
     `chance`: the adjusted p of the claims "more is lost" and "p99 is longer" than beside a sleeping neighbour;
     `worse` are those that hold. `better` are those of the same two numbers that lie below those without control.

@@ -57,6 +57,30 @@ class Standing:
     apart: bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """What all neighbours together do in one runtime under one control: mean loss, and mean p99 ratio."""
+
+    runtime: str
+    control: str
+    loss: Interval
+    p99: Interval | None
+
+
+def overall(cells: Sequence[Cell]) -> list[Overall]:
+    """Every control of every runtime whose CPU is not emulated, over all of its pairs."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.judged and not cell.quiet and not cell.emulated:
+            groups.setdefault((cell.key.runtime, cell.key.control), []).append(cell)
+    found = []
+    for (runtime, control), of in groups.items():
+        loss = bounded(interval(averaged(of, lost)), None, 1.0)
+        if loss is not None:
+            found.append(Overall(runtime, control, loss, exponential(interval(averaged(of, slowed)))))
+    return found
+
+
 def gains(cells: Sequence[Cell]) -> list[Gain]:
     """Every control of every runtime against none, where both were measured beside the same neighbours."""
     found = []

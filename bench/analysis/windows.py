@@ -39,12 +39,12 @@ class Schedule:
         return {"before": self.before, "during": self.during, "after": self.after, "alone": self.alone}[phase]
 
     def count(self, phase: Phase) -> int:
-        """How many windows that phase has."""
-        return round(self.seconds(phase) / self.window)
+        """How many windows that phase has: a phase that lasts has one at least."""
+        return max(1, round(self.seconds(phase) / self.window)) if self.seconds(phase) > 0 else 0
 
     def settling(self, place: int) -> bool:
-        """Whether the window at that place of its phase begins before the phase has settled."""
-        return place * self.window < self.settle - 1e-9
+        """Whether the window at that place of a phase begins before the phase has settled."""
+        return place * self.window < self.settle - 1e-6
 
 
 @dataclass(frozen=True, slots=True)
