@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.analysis import visibility
+from bench.analysis import interference, visibility
 
 if TYPE_CHECKING:
     from bench.frames import Run
     from bench.model import Finding
 
-PARTS = (visibility,)
+PARTS = (visibility, interference)
 """Modules with `analyse(run) -> list[Finding]` and `conclusion(found) -> str`, in the order of the report.
-Each takes the experiments of its own section and leaves the others alone."""
+Each takes the experiments of its own sections and leaves the others alone."""
 
 
 def analyse(run: Run) -> list[Finding]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bench.analysis import interference, interference_claims
 from bench.analysis import series as readings
 from bench.analysis.claims import Evaluated, evaluate, swallowing
 from bench.analysis.conclusion import emulation
 from bench.analysis.machines import machines
+from bench.analysis.neighbours import Cell
 from bench.analysis.quality import quality
 from bench.analysis.rises import rising
 from bench.analysis.visibility import SECTION
@@ -18,6 +20,7 @@ from bench.factors import factor
 from bench.frames import Run
 from bench.model import Experiment, Finding, Scalar
 from bench.render import figures, method, numbers, prose
+from bench.render import interference as felt
 from bench.render import machines as virtual
 from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
@@ -103,9 +106,11 @@ class Document:
     sections: tuple[Section, ...]
     visibility: visible.Visibility | None
     """What tenants see, for a run of the isolation suite that looked."""
+    interference: felt.Interference | None
+    """What neighbours do to each other, for a run of the isolation suite that put them side by side."""
     machines: virtual.Machines | None
     claims: tuple[Evaluated, ...]
-    """What others say of starts, and what came out here; for a run of starts."""
+    """What others say of starts or of neighbours, and what came out here."""
     gaps: tuple[prose.Gap, ...]
     about: method.About
     glossary: tuple[Mark, ...]
@@ -115,14 +120,15 @@ def build(run: Run) -> Document:
     """The document of a run, for every format; the colours of its figures are CSS variables."""
     experiments = {e.name: e for e in run.plan.suite.experiments}
     found, runtimes = run.finding_list, run.plan.runtimes
-    # What tenants see has tables of its own.
-    rest = [f for f in found if f.section != SECTION]
+    # What tenants see and what neighbours do have tables of their own.
+    rest = [f for f in found if f.section not in (SECTION, interference.SECTION)]
     matrix = groups(rest, runtimes, run.plan.suite.experiments)
     cols = columns(found, runtimes)
     units, series = method.units(run), readings.of(run)
     ids = anchors(found)
     material = figures.Material(run, series, cols)
     drawn, carried = figures.draw(material), machines(run, series)
+    beside = interference.matrix(run, series)
     note = emulation(found)
     return Document(
         kind=run.plan.suite.kind,
@@ -135,12 +141,20 @@ def build(run: Run) -> Document:
         matrix=matrix,
         sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
         visibility=visible.section(found, cols, drawn.get(SECTION, ())),
+        interference=felt.section(beside, found, ids, figures.of_neighbours(material, beside)),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
-        claims=(*evaluate(run), *rising(run), *swallowing(run)) if run.plan.suite.kind == "starts" else (),
+        claims=_claims(run, beside),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),
         about=method.about(run, quality(run, series), carried),
         glossary=tuple(sorted(MARKS.values(), key=lambda m: -m.rank if m.style == "pass" else m.rank)),
     )
+
+
+def _claims(run: Run, beside: Sequence[Cell]) -> tuple[Evaluated, ...]:
+    """What others say of what this run measured, held against it."""
+    if run.plan.suite.kind == "starts":
+        return (*evaluate(run), *rising(run), *swallowing(run))
+    return tuple(interference_claims.evaluate(beside))
 
 
 def _section(

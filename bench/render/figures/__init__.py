@@ -9,6 +9,7 @@ from bench.render.figures import (
     bars,
     effort,
     factors,
+    interference,
     machines,
     overtime,
     points,
@@ -50,5 +51,6 @@ def draw(material: Material) -> Mapping[str, tuple[Figure, ...]]:
 
 
 of_machines = machines.draw
+of_neighbours = interference.draw
 
-__all__ = ["Figure", "Material", "draw", "of_machines"]
+__all__ = ["Figure", "Material", "draw", "of_machines", "of_neighbours"]

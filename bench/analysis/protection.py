@@ -1,0 +1,119 @@
+"""Which cells are worse than chance, and which control protects: the matrix judged, cell against cell.
+
+A cell is held against the A/A trials of the same victim, runtime, control and placement, and against the same
+pair without control. Two numbers of each are tested: the loss of work and the logarithm of the p99 ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bench.analysis import significance
+from bench.analysis.effects import quantile
+from bench.analysis.neighbours import MEASURES, QUIET, UNCONTROLLED, Cell
+from bench.analysis.significance import LEAST
+
+RATE = 0.05
+"""Share of false discoveries that is accepted among the cells called worse, and among those called better."""
+TAIL = 0.95
+"""Of the A/A trials' sizes, whatever their sign: the noise floor."""
+
+PROTECTED = "protected"
+PARTLY = "partly protected"
+UNPROTECTED = "not protected"
+HARMLESS = "nothing to protect from"
+HARMFUL = "worse than without control"
+UNCLEAR = "unclear"
+WORDS: Mapping[str, str] = {
+    PROTECTED: "without the control the neighbour is felt, with it no longer",
+    PARTLY: "it is felt less with the control than without, and still felt",
+    UNPROTECTED: "it is felt with the control, and not less than without",
+    HARMLESS: "it is not felt without the control either",
+    HARMFUL: "it is felt with the control only",
+    UNCLEAR: "too few trials, or the interval is too wide to tell",
+}
+"""What is said of a control in a cell, and what it means."""
+
+
+def judged(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells with their noise floor, with what is worse than it, and with what their control is worth."""
+    return _protections(_compared(_worse([replace(c, floor=_floor(c, cells)) for c in cells])))
+
+
+def _floor(cell: Cell, cells: Sequence[Cell]) -> dict[str, float]:
+    """What the A/A trials of that victim in that runtime reach by chance, by measure; {} without any."""
+    quiet = [c for c in cells if c.quiet and _same(c, cell, "runtime", "victim")]
+    sizes = {name: [abs(v) for c in quiet for v in of(c).values()] for name, of in MEASURES.items()}
+    return {name: quantile(found, TAIL) for name, found in sizes.items() if found}
+
+
+def _worse(cells: Sequence[Cell]) -> list[Cell]:
+    """Tested against the sleeping neighbour; one family over all cells and both measures."""
+    asked: dict[tuple[int, str], float] = {}
+    quiet = {c.key: c for c in cells if c.quiet}
+    for index, cell in enumerate(cells):
+        still = quiet.get(cell.key._replace(aggressor=QUIET))
+        if cell.quiet or still is None:
+            continue
+        for name, of in MEASURES.items():
+            p = significance.greater(list(of(cell).values()), list(of(still).values()))
+            if p is not None:
+                asked[index, name] = p
+    chances = dict(zip(asked, significance.adjusted(list(asked.values())), strict=True))
+    result = []
+    for index, cell in enumerate(cells):
+        mine = {name: chances[index, name] for name in MEASURES if (index, name) in chances}
+        worse = {name for name, p in mine.items() if p <= RATE and _size(cell, name) > cell.floor[name]}
+        result.append(replace(cell, chance=mine, worse=frozenset(worse)))
+    return result
+
+
+def _size(cell: Cell, name: str) -> float:
+    """The mean of one measure over the trials of a cell that has some."""
+    values = list(MEASURES[name](cell).values())
+    return sum(values) / len(values)
+
+
+def _compared(cells: Sequence[Cell]) -> list[Cell]:
+    """Tested against the same pair without control; one family over all controlled cells and both measures."""
+    by_key = {c.key: c for c in cells}
+    asked: dict[tuple[int, str], float] = {}
+    for index, cell in enumerate(cells):
+        free = by_key.get(cell.key._replace(control=UNCONTROLLED))
+        if cell.quiet or free is None or cell.key.control == UNCONTROLLED:
+            continue
+        for name, of in MEASURES.items():
+            p = significance.greater(list(of(free).values()), list(of(cell).values()))
+            if p is not None:
+                asked[index, name] = p
+    chances = dict(zip(asked, significance.adjusted(list(asked.values())), strict=True))
+    return [
+        replace(cell, better=frozenset(n for n in MEASURES if chances.get((index, n), 1.0) <= RATE))
+        for index, cell in enumerate(cells)
+    ]
+
+
+def _protections(cells: Sequence[Cell]) -> list[Cell]:
+    by_key = {c.key: c for c in cells}
+    return [replace(c, protection=_word(c, by_key.get(c.key._replace(control=UNCONTROLLED)))) for c in cells]
+
+
+def _word(cell: Cell, free: Cell | None) -> str:
+    """What the control of a cell is worth against this neighbour; "" where that is no question."""
+    if cell.quiet or cell.key.control == UNCONTROLLED or cell.skipped is not None:
+        return ""
+    if free is None or min(len(cell.judged), len(free.judged)) < LEAST or not (cell.chance and free.chance):
+        return UNCLEAR
+    if not free.worse:
+        return HARMFUL if cell.worse else HARMLESS
+    # A victim that stopped responding has no latency left that could be compared.
+    harmed = {"loss"} if free.dnr and "loss" in free.worse else free.worse
+    still, less = cell.worse & harmed, cell.better & harmed
+    if still or cell.worse - free.worse:
+        return PARTLY if less else UNPROTECTED
+    return PROTECTED if less >= harmed else UNCLEAR
+
+
+def _same(one: Cell, other: Cell, *names: str) -> bool:
+    return all(getattr(one.key, name) == getattr(other.key, name) for name in names)
