@@ -180,10 +180,12 @@ static void phase(const char *name, double seconds, double begun)
     }
     shared->stop = 1;
     if (first > 0) {
-        kill(-first, SIGKILL);
-        waitpid(first, NULL, 0);
-        while (kill(-first, SIGKILL) == 0) /* one that was just being forked */
+        /* Again and again, for one that was just being forked; as PID 1 of its sandbox it has all to bury. */
+        while (kill(-first, SIGKILL) == 0) {
+            while (waitpid(-1, NULL, WNOHANG) > 0)
+                ;
             usleep(1000);
+        }
         group = 0;
     }
     snprintf(labels, sizeof labels, "\"phase\": \"%s\"", name);
