@@ -21,7 +21,8 @@ from bench.model import UNSHARED, Exit, Finding, Observation, Scalar, TenantReco
 SECTION = "visibility"
 MARKED = ("process.seen", "process.signal", "user.seen", "user.file", "file.read", "file.change",
           "mount.seen", "mount.late", "shm.sysv.read", "shm.sysv.change", "shm.posix.read",
-          "shm.posix.change", "socket.abstract", "socket.path", "socket.tcp", "cgroup.seen", "cgroup.write")  # fmt: skip
+          "shm.posix.change", "socket.abstract", "socket.path", "socket.tcp", "cgroup.seen",
+          "cgroup.write")  # fmt: skip
 """Properties that are about what the host planted."""
 CONFIRMED: Mapping[str, str] = {
     "process.signal": "marker.signals", "file.change": "marker.file", "user.file": "marker.user_file",

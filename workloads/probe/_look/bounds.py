@@ -44,7 +44,8 @@ def capabilities(kind, line):
         theirs = int(host["capabilities"][kind], 16) if host else full
         held = [name for bit, name in enumerate(CAPABILITIES) if mask >> bit & 1]
         lacking = [name for bit, name in enumerate(CAPABILITIES) if not mask >> bit & 1]
-        named = " ".join(held) if len(held) <= len(lacking) else f"all but {' '.join(lacking) or 'none'}"
+        named = " ".join(held) if len(held) <= len(lacking) else f"all but {' '.join(lacking)}"
+        named = named if lacking else "all"
         evidence = f"{len(held)} of {len(CAPABILITIES)}: {named}"
         if foreign(host):
             return own(evidence + ", of another kernel")
