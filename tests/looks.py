@@ -9,11 +9,13 @@ from bench.model import UNSHARED, Case, Observation, Scalar
 
 UNANSWERED = "lsm"
 """The one property that no runtime of this host answers."""
+HIDDEN = ("processes", "files", "memory", "network", "namespaces")
 CONTAINED = {
-    **{p.name: "own" for p in PROPERTIES if p.group in ("processes", "files", "memory", "network", "namespaces")},
+    **{p.name: "own" for p in PROPERTIES if p.group in HIDDEN},
     "user.root": "shared", "ns.user": "shared", "ns.time": "shared", "cgroup.path": "own",
-    "cgroup.seen": "own", "cgroup.write": "own", "caps.effective": "restricted", "caps.bounding": "restricted",
-    "devices": "restricted", "docker": "restricted", "privileges": "restricted",
+    "cgroup.seen": "own", "cgroup.write": "own", "caps.effective": "restricted",
+    "caps.bounding": "restricted", "devices": "restricted", "docker": "restricted",
+    "privileges": "restricted",
 }  # fmt: skip
 """States in containers; what is not named is shared."""
 
@@ -31,9 +33,9 @@ def states(case: Case) -> dict[str, str]:
 def observations(found: dict[str, str], time: float = 0.1) -> list[Observation]:
     """What the probe prints of those states."""
     said = [
-        Observation(time, f"look.{name}", float(state == "shared"), "1", {"state": state, "evidence": f"of {name}"})
-        for name, state in found.items()
-        if name != UNANSWERED
+        Observation(time, f"look.{n}", float(s == "shared"), "1", {"state": s, "evidence": f"of {n}"})
+        for n, s in found.items()
+        if n != UNANSWERED
     ]
     none = Observation(time, f"look.{UNANSWERED}", None, "1", {"reason": "no security module is on"})
     return [*said, none]

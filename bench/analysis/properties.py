@@ -10,7 +10,7 @@ from bench.model import KINDS
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One row. `name` is that of the observation, without "look."; `meaning` is what a shared one lets happen.
+    """One row. `name` is the observation's without "look."; `meaning` says what a shared one lets happen.
 
     `kinds` are the kinds of namespace of which a new one, and nothing else, changes the row of a root process
     from shared; `depends` are those for which it depends on how the kernel is configured.
@@ -64,7 +64,7 @@ PROPERTIES: tuple[Property, ...] = (
     Property("file.change", "files", "Changes a file", "A tenant can change what the host stores."),
     Property("user.file", "files", "Changes another user's file",
              "Root inside passes over the owners of files, as root of the host does.", ("user",)),
-    Property("mount.seen", "files", "Sees a mount", "A tenant can see which file systems the host has in use."),
+    Property("mount.seen", "files", "Sees a mount", "A tenant can tell which file systems the host uses."),
     Property("mount.late", "files", "Sees a mount made later",
              "What the host mounts while the tenant runs shows inside at once.", ("mnt",)),
     Property("shm.posix.read", "memory", "Reads a POSIX object",
@@ -115,7 +115,7 @@ PROPERTIES: tuple[Property, ...] = (
     Property("kernel.memory", "kernel", "Could read the kernel's memory",
              "A tenant could read everything, keys of others included.", ("user",)),
     Property("kernel.symbols", "kernel", "Reads addresses in the kernel",
-             "A tenant knows where in memory the kernel's functions are, which exploits need.", (), ("user",)),
+             "A tenant knows where in memory the kernel's functions are, as exploits need.", (), ("user",)),
     Property("kernel.log", "kernel", "Reads the kernel's log",
              "A tenant can read what the kernel says of the host and of others.", (), ("user",)),
     Property("hardware.cpus", "hardware", "Number of CPUs",
@@ -135,7 +135,7 @@ BY_NAME: Mapping[str, Property] = {p.name: p for p in PROPERTIES}
 
 
 def changed_by(kind: str) -> frozenset[str]:
-    """Names of the rows that a new namespace of that kind changes by itself, whatever the kernel's settings."""
+    """Names of the rows that a new namespace of that kind changes by itself, however the kernel is set."""
     return frozenset(p.name for p in PROPERTIES if kind in p.kinds)
 
 

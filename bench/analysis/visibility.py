@@ -19,9 +19,10 @@ from bench.frames import Run
 from bench.model import UNSHARED, Exit, Finding, Observation, Scalar, TenantRecord, TrialRecord
 
 SECTION = "visibility"
-MARKED = ("process.seen", "process.signal", "user.seen", "user.file", "file.read", "file.change", "mount.seen",
-          "mount.late", "shm.sysv.read", "shm.sysv.change", "shm.posix.read", "shm.posix.change",
-          "socket.abstract", "socket.path", "socket.tcp", "cgroup.seen", "cgroup.write")  # fmt: skip
+MARKED = ("process.seen", "process.signal", "user.seen", "user.file", "file.read", "file.change",
+          "mount.seen", "mount.late", "shm.sysv.read", "shm.sysv.change", "shm.posix.read",
+          "shm.posix.change", "socket.abstract", "socket.path", "socket.tcp", "cgroup.seen",
+          "cgroup.write")  # fmt: skip
 """Properties that are about what the host planted."""
 CONFIRMED: Mapping[str, str] = {
     "process.signal": "marker.signals", "file.change": "marker.file", "user.file": "marker.user_file",
@@ -160,7 +161,7 @@ def unexpected(kinds: Mapping[str, Mapping[str, Finding]], kind: str) -> frozens
 
 
 def conclusion(found: Sequence[Finding]) -> str:
-    """How much of the host each runtime shows, and what single kinds of namespaces hide; "" without either."""
+    """How much of the host each runtime shows, what single kinds of namespaces hide; "" without either."""
     return " ".join(filter(None, (_shown(of_tenants(found)), _hidden(of_kinds(found)))))
 
 
@@ -193,5 +194,5 @@ def _hidden(kinds: Mapping[str, Mapping[str, Finding]]) -> str:
     note = f"; not as expected: {', '.join(odd)}" if odd else ""
     return (
         f"By itself a new namespace changes few of them ({counts}{note}): {shared - len(everything)} of the "
-        f"{shared} that a raw process shares need another root directory, fewer privileges, or another kernel."
+        f"{shared} that a raw process shares need another root directory, fewer privileges or another kernel."
     )

@@ -26,7 +26,7 @@ HOOKS = "hooks"
 UNSHARED = "unshared"
 """Param of an experiment that has the namespace runtime unshare single kinds of namespaces and do no more."""
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time")
-"""The kinds of namespaces, as in /proc/PID/ns. `UNSHARED` is "none", one of them, or several joined by "+"."""
+"""The kinds of namespaces, as in /proc/PID/ns. `UNSHARED` is "none", one, or several joined by "+"."""
 MARKERS = "markers"
 """The need of an experiment whose tenants look for what the host planted."""
 

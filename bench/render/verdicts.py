@@ -57,7 +57,7 @@ MARKS: dict[Verdict | None, Mark] = {
 }
 
 SHOWN: dict[str, Mark] = {
-    "shared": Mark("●", "shared", "shared", 6, "The tenant sees, reads, changes or signals it: it is the host's."),
+    "shared": Mark("●", "shared", "shared", 6, "The host's own is seen, read, changed or signalled."),
     "own": Mark("○", "own", "own", 6, "The tenant has another one in its place."),
     "restricted": Mark("×", "restricted", "restricted", 6, "There is none inside, or the kernel refuses it."),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What tenants see, as a section of the report: properties by runtime, and properties by kind of namespace."""
+"""What tenants see, as a section of the report: properties by runtime, and by kind of namespace."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _by_kind(kinds: Mapping[str, Mapping[str, Finding]]) -> Table | None:
         fresh = [p for p in PROPERTIES if p.name in names - done]
         done |= names
         lines = [
-            _line(p, [(k, of.get(p.name, of.get("")), p.name not in moved.get(k, ())) for k, of in kinds.items()])
+            _line(p, [(k, _in(of, p.name), p.name not in moved.get(k, ())) for k, of in kinds.items()])
             for p in fresh
         ]
         if lines:
@@ -138,7 +138,10 @@ def _cell(column: str, finding: Finding | None, quiet: bool) -> Cell:
 
 def _of(found: Sequence[Finding], runtime: str, name: str) -> Finding | None:
     """The finding on that property; the one on the whole case where that has no answers."""
-    of = {f.label: f for f in found if f.runtime == runtime}
+    return _in({f.label: f for f in found if f.runtime == runtime}, name)
+
+
+def _in(of: Mapping[str, Finding], name: str) -> Finding | None:
     return of.get(name) or of.get("")
 
 
@@ -155,5 +158,3 @@ def unfolded(found: Sequence[Finding]) -> list[Finding]:
             if finding is not None:
                 result.append(replace(finding, experiment=one.title, section=GROUPS[one.group], label=""))
     return result
-
-

@@ -16,7 +16,17 @@ from tests.unit.test_judging import a_run, concluded
 from tests.unit.test_visibility import a_run as a_visible_run
 from tests.unit.test_visibility_report import judged
 
-SEEN_IN = ("process", "cgroup", "namespace", "runc", "docker", "docker:runsc", "libvirt", "vagrant", "docker-vm")
+SEEN_IN = (
+    "process",
+    "cgroup",
+    "namespace",
+    "runc",
+    "docker",
+    "docker:runsc",
+    "libvirt",
+    "vagrant",
+    "docker-vm",
+)
 
 pytestmark = pytest.mark.live
 

@@ -29,8 +29,8 @@ HIDDEN = frozenset(visibility.MARKED) | {f"ns.{k}" for k in KINDS if k not in ("
 def run(runs: Path, *options: str) -> list[dict]:
     """The findings of a run, one block each."""
     done = subprocess.run(
-        [*COMMAND, "run", "--suite", "isolation", "--runs", str(runs), "--blocks", "1", "--json", "--no-report",
-         *options],
+        [*COMMAND, "run", "--suite", "isolation", "--runs", str(runs), "--blocks", "1", "--json",
+         "--no-report", *options],
         capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -48,7 +48,8 @@ def doubts(found: list[dict]) -> list[str]:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     """Findings in the runtimes that need no machine, and the run's directory."""
-    chosen = [n for n in ("process", "cgroup", "namespace", "runc", "docker") if not runtimes.load(n).requires()]
+    names = ("process", "cgroup", "namespace", "runc", "docker")
+    chosen = [name for name in names if not runtimes.load(name).requires()]
     if "docker" not in chosen:
         missing("no Docker daemon")
     runs = tmp_path_factory.mktemp("runs")

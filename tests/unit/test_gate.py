@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.gate import PATIENCE, Gate, touch
+from bench.gate import NAME, PATIENCE, Gate, openers, put
 from bench.model import Exit
 
 
@@ -20,7 +20,7 @@ def gate(tmp_path):
     for file in files:
         file.parent.mkdir()
     now = [0.0]
-    return Gate([lambda d=f.parent: touch(d) for f in files], lambda: now[0]), files, now
+    return Gate([lambda d=f.parent: put(d, NAME, b"") for f in files], lambda: now[0]), files, now
 
 
 def is_open(files) -> bool:
@@ -55,5 +55,27 @@ def test_a_tenant_that_never_says_ready_holds_nobody_for_ever(gate):
 
 
 def test_a_scratch_directory_that_is_gone_is_no_error(tmp_path):
-    Gate([lambda: touch(tmp_path / "gone")], lambda: 0.0).open_when_ready([])
+    Gate([lambda: put(tmp_path / "gone", NAME, b"")], lambda: 0.0).open_when_ready([])
     assert not (tmp_path / "gone").exists()
+
+
+class Sandbox:
+    """One that only takes files."""
+
+    def __init__(self, log):
+        self.put = lambda name, content: log.append((name, content))
+
+
+def test_letters_are_there_before_the_gate_and_asked_for_once_it_opens():
+    log, asked = [], []
+
+    def letters():
+        asked.append(len(log))
+        return {"look.json": b"{}"}
+
+    opener = Gate(openers([Sandbox(log), Sandbox(log)], letters), lambda: 0.0)
+    assert not asked
+    for _ in range(2):
+        opener.open_when_ready([Tenant(ready=True)])
+    assert asked == [0]
+    assert log == [("look.json", b"{}")] * 2 + [(NAME, b"")] * 2

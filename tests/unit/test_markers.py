@@ -1,4 +1,4 @@
-"""What is planted for a tenant to find: the process that answers, and shared memory; none of it needs root."""
+"""What is planted for a tenant to find: the process that answers, and shared memory. Needs no root."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -30,8 +31,9 @@ def process(tmp_path):
         "socket": str(tmp_path / "socket"),
     }  # fmt: skip
     started = subprocess.Popen(
-        [sys.executable, "-I", "-S", planted.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-I", "-S", planted.__file__],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
         started.stdin.write(json.dumps(asked) + "\n")
         started.stdin.flush()
@@ -65,12 +67,11 @@ def test_it_answers_everywhere_counts_what_reached_it_and_ends_with_its_input(pr
 
 def test_it_goes_by_the_name_it_was_given(process):
     started, asked, _ = process
-    with open(f"/proc/{started.pid}/comm") as file:
-        assert file.read().strip() == asked["name"]
+    assert Path(f"/proc/{started.pid}/comm").read_text().strip() == asked["name"]
 
 
 def test_a_client_that_does_not_wait_does_not_end_it(process):
-    started, asked, port = process
+    _, _, port = process
     for _ in range(20):
         with socket.socket(socket.AF_INET) as connection:
             connection.connect(("127.0.0.1", port))

@@ -25,7 +25,8 @@ def a_run(path, alter=None, lacking=lambda runtime, case: None, runtimes=("proce
         cases=tuple(c for c in plan.cases if c.id in kept),
         trials=tuple(t for t in plan.trials if t.case in kept),
         suite=replace(
-            plan.suite, experiments=tuple(e for e in plan.suite.experiments if e.section == visibility.SECTION)
+            plan.suite,
+            experiments=tuple(e for e in plan.suite.experiments if e.section == visibility.SECTION),
         ),
     )
     return frames.load(builders.write_run(path, plan, alter=alter))
@@ -111,7 +112,8 @@ def test_what_has_no_answer_has_a_reason_and_no_number(found):
 @pytest.mark.parametrize(("value", "state"), [(0.0, "restricted"), (1.0, "shared")])
 def test_a_tenant_is_not_believed_against_what_the_host_read_back(tmp_path, value, state):
     def alter(case, record, samples):
-        record, samples = saying("file.change", value, {"state": state, "evidence": "e"})(case, record, samples)
+        say = saying("file.change", value, {"state": state, "evidence": "e"})
+        record, samples = say(case, record, samples)
         facts = {**record.tenants[0].facts, "marker.file": not value}
         return builders.with_tenant(record, facts=facts), samples
 
@@ -123,7 +125,8 @@ def test_a_tenant_is_not_believed_against_what_the_host_read_back(tmp_path, valu
 def test_trials_that_differ_are_no_answer(tmp_path):
     def alter(case, record, samples):
         state = "shared" if record.block else "own"
-        return saying("devices", float(record.block > 0), {"state": state, "evidence": "e"})(case, record, samples)
+        say = saying("devices", float(record.block > 0), {"state": state, "evidence": "e"})
+        return say(case, record, samples)
 
     finding = one(analysis.analyse(a_run(tmp_path, alter)), "process", "devices")
     assert finding.verdict == "inconclusive" and "trials differ: own, shared" in finding.reason
@@ -162,7 +165,7 @@ def test_a_case_that_cannot_run_is_one_finding_with_its_fix(tmp_path):
 
 def test_each_kind_changes_exactly_its_own_rows(found):
     kinds = visibility.of_kinds(found)
-    assert list(kinds)[0] == "none" and set(KINDS) < set(kinds)
+    assert next(iter(kinds)) == "none" and set(KINDS) < set(kinds)
     for kind in KINDS:
         assert visibility.changed(kinds, kind) == properties.changed_by(kind)
         assert visibility.unexpected(kinds, kind) == frozenset()

@@ -124,4 +124,5 @@ def test_a_terminal_shows_a_row_a_property_below_its_area(run):
 
 def test_plain_lines_say_the_state(run):
     lines = terminal.plain(run.finding_list)
-    assert any(re.match(r"● shared\s+process: visible, process.signal: Signals a process: shared, of", x) for x in lines)
+    said = r"● shared\s+process: visible, process.signal: Signals a process: shared, of"
+    assert any(re.match(said, line) for line in lines)

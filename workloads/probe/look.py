@@ -99,7 +99,7 @@ def main():
         try:
             fact["value"], state, evidence = look(host)
             fact["labels"] = {"state": state, "evidence": evidence}
-        except answers.Unknown as reason:
+        except answers.UnknownError as reason:
             fact["reason"] = str(reason)
         except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
             fact["reason"] = f"the look failed: {error!r}"

@@ -21,7 +21,7 @@ _LOOKS: dict[str | None, tuple[str, str, str, str]] = {
     "restricted": ("none, or refused", "x", "soft", "soft"),
     None: ("no answer", "_", "soft", "soft"),
 }
-"""By state: its name, marker, and the colours of its face and its edge. The shapes tell them apart as well."""
+"""By state: its name, marker, and colours of face and edge. The shapes tell them apart as well."""
 
 
 def blocks(material: Material, findings: Sequence[Finding]) -> Figure | None:

@@ -6,7 +6,7 @@ import os
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-class Unknown(Exception):
+class UnknownError(Exception):
     """There is no answer, for this reason."""
 
 
@@ -37,16 +37,16 @@ def planted(host, name):
     """What the host says of a marker."""
     value = host.get(name)
     if value is None:
-        raise Unknown(host.get("missing", {}).get(name, "nothing was planted: run by hand"))
+        raise UnknownError(host.get("missing", {}).get(name, "nothing was planted: run by hand"))
     return value
 
 
 def told(host, name, none="the host itself has none"):
     """What the host says of itself."""
     if not host:
-        raise Unknown("no host to compare with: run by hand")
+        raise UnknownError("no host to compare with: run by hand")
     if not host.get(name):
-        raise Unknown(none)
+        raise UnknownError(none)
     return host[name]
 
 
@@ -81,7 +81,7 @@ def libc():
     try:
         import ctypes
     except ImportError as error:
-        raise Unknown("this Python has no ctypes") from error
+        raise UnknownError("this Python has no ctypes") from error
     library = ctypes.CDLL(None, use_errno=True)
     library.shmat.restype = ctypes.c_void_p
     library.shmat.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)

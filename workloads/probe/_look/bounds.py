@@ -5,15 +5,16 @@ import os
 import socket
 import struct
 
-from _look.answers import Unknown, field, foreign, of_kernel, own, restricted, shared, text_of, told
+from _look.answers import UnknownError, field, foreign, of_kernel, own, restricted, shared, text_of, told
 
-CAPABILITIES = (
+NAMES = (
     "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable "
     "net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot "
     "sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease "
     "audit_write audit_control setfcap mac_override mac_admin syslog wake_alarm block_suspend audit_read "
     "perfmon bpf checkpoint_restore"
-).split()
+)
+CAPABILITIES = NAMES.split()  # the place of each is its number in <linux/capability.h>
 SIOCGIFHWADDR = 0x8927
 
 
@@ -21,7 +22,7 @@ def namespace(kind):
     def look(host):
         theirs = told(host, "namespaces").get(kind)
         if theirs is None:
-            raise Unknown(f"the host's kernel has no {kind} namespaces")
+            raise UnknownError(f"the host's kernel has no {kind} namespaces")
         try:
             number = os.stat(f"/proc/self/ns/{kind}").st_ino
         except OSError as error:
@@ -38,12 +39,13 @@ def capabilities(kind, line):
     def look(host):
         text = field("/proc/self/status", line)
         if text is None:
-            raise Unknown(f"no {line} in /proc/self/status")
+            raise UnknownError(f"no {line} in /proc/self/status")
         mask, full = int(text, 16), (1 << len(CAPABILITIES)) - 1
         theirs = int(host["capabilities"][kind], 16) if host else full
         held = [name for bit, name in enumerate(CAPABILITIES) if mask >> bit & 1]
         lacking = [name for bit, name in enumerate(CAPABILITIES) if not mask >> bit & 1]
-        named = " ".join(held) if len(held) <= len(lacking) else f"all but {' '.join(lacking) or 'none'}"
+        named = " ".join(held) if len(held) <= len(lacking) else f"all but {' '.join(lacking)}"
+        named = named if lacking else "all"
         evidence = f"{len(held)} of {len(CAPABILITIES)}: {named}"
         if foreign(host):
             return own(evidence + ", of another kernel")
@@ -57,14 +59,14 @@ def capabilities(kind, line):
 def seccomp(host):
     mode = field("/proc/self/status", "Seccomp")
     if mode is None:
-        raise Unknown("no Seccomp in /proc/self/status")
+        raise UnknownError("no Seccomp in /proc/self/status")
     return of_kernel(host, "mode 0, no filter") if mode == "0" else restricted(f"mode {mode}, a filter")
 
 
 def privileges(host):
     flag = field("/proc/self/status", "NoNewPrivs")
     if flag is None:
-        raise Unknown("no NoNewPrivs in /proc/self/status")
+        raise UnknownError("no NoNewPrivs in /proc/self/status")
     return of_kernel(host, "no_new_privs is 0") if flag == "0" else restricted("no_new_privs is 1")
 
 
@@ -74,7 +76,7 @@ def lsm(host):
         if label:
             free = label.startswith("unconfined") or ":unconfined_t:" in label
             return of_kernel(host, label) if free else restricted(label)
-    raise Unknown("no security module labels processes here")
+    raise UnknownError("no security module labels processes here")
 
 
 def user_root(host):

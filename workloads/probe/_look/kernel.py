@@ -5,7 +5,7 @@ import socket
 import stat
 
 from _look.answers import (
-    Unknown,
+    UnknownError,
     failed,
     field,
     foreign,
@@ -35,7 +35,7 @@ def release(host):
 def boot(host):
     here = text_of("/proc/sys/kernel/random/boot_id")
     if not host:
-        raise Unknown("no host to compare with: run by hand")
+        raise UnknownError("no host to compare with: run by hand")
     if here is None:
         return own("another kernel, which has no boot id")
     return own("another boot id") if foreign(host) else shared("the host's boot id")
@@ -59,7 +59,7 @@ def kernel_memory(host):
     except FileNotFoundError:
         if foreign(host):
             return restricted("no /proc/kcore")
-        raise Unknown("this kernel has no /proc/kcore") from None
+        raise UnknownError("this kernel has no /proc/kcore") from None
     except OSError as error:
         return failed(error, restricted)
     opens = header == b"\x7fELF"
@@ -134,7 +134,9 @@ def is_device(entry):
 def docker(host):
     """Whether an engine listens at its usual place; nothing is asked of it."""
     if not host.get("docker"):
-        raise Unknown("the host has no Docker socket" if host else "no host to compare with: run by hand")
+        raise UnknownError(
+            "the host has no Docker socket" if host else "no host to compare with: run by hand"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect("/var/run/docker.sock")
