@@ -76,7 +76,8 @@ def _size(cell: Cell, name: str) -> float:
 
 
 def _compared(cells: Sequence[Cell]) -> list[Cell]:
-    """Tested against the same pair without control; one family over all controlled cells and both measures."""
+    """Tested against the same pair without control; one family over all controlled cells and both
+    measures."""
     by_key = {c.key: c for c in cells}
     asked: dict[tuple[int, str], float] = {}
     for index, cell in enumerate(cells):

@@ -25,7 +25,8 @@ WORKED: tuple[Phase, ...] = ("during", "alone")
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Seconds each phase lasts, the seconds after a transition that do not count, and the length of a window."""
+    """Seconds each phase lasts, the seconds after a transition that do not count, and the length of a
+    window."""
 
     before: float
     during: float

@@ -109,7 +109,10 @@ def test_noise_alone_is_seldom_called_worse():
 def test_excess_is_what_is_lost_beyond_the_fair_share_and_has_a_reason_where_none_is_defined():
     found = cells(a_run(a_plan(victims=("cpu", "disk")), believable))
     assert at(found, "cpu", "cpu").excess.estimate == pytest.approx(0.4, abs=0.02)
-    assert at(found, "disk", "cpu").excess is None and "no share is due" in at(found, "disk", "cpu").reasons["excess"]
+    assert (
+        at(found, "disk", "cpu").excess is None
+        and "no share is due" in at(found, "disk", "cpu").reasons["excess"]
+    )
 
 
 def test_protection_that_idles_the_machine_shows_in_the_work_that_is_conserved(usual):
@@ -168,7 +171,9 @@ def test_cells_that_could_not_run_and_trials_that_broke_are_findings_with_their_
     run = a_run(a_plan(), lambda case, block: Deed(broken="no disk\nat all"))
     found = interference.analyse(run)
     assert found and all(f.reason == "all 5 trials broke: no disk" for f in found)
-    some = a_run(a_plan(), lambda case, block: Deed(broken="no disk") if block == 0 else believable(case, block))
+    some = a_run(
+        a_plan(), lambda case, block: Deed(broken="no disk") if block == 0 else believable(case, block)
+    )
     cell = at(cells(some), "cpu", "cpu")
     assert cell.broken == 1 and cell.loss.n == 4
 
