@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.analysis import windows as seen
-from bench.analysis.windows import AGGRESSOR, VICTIM, Schedule, Window
-from bench.model import TrialRecord
+from bench.analysis.windows import Schedule, Window
+from bench.model import AGGRESSOR, VICTIM, TrialRecord
 
 SILENT = 0.95
 """Loss of work above which a victim counts as one that did not respond (DNR)."""

@@ -7,8 +7,7 @@ not in force takes nothing away from what the victim was promised.
 from __future__ import annotations
 
 from bench.analysis.effects import fair_loss
-from bench.analysis.windows import AGGRESSOR, VICTIM
-from bench.model import Case, Scalar, Tenant
+from bench.model import AGGRESSOR, VICTIM, Case, Scalar, Tenant
 
 CPU_BOUND = ("cpu", "cache", "membw", "syscall", "spawn")
 """Victims that keep one CPU busy for the share `load` of the time."""

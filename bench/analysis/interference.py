@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.analysis.neighbours import LIMITED, SECTION, UNCONTROLLED, Cell, cells
+from bench.analysis.neighbours import LIMITED, SECTION, Cell, cells
 from bench.analysis.protection import HARMFUL, UNPROTECTED, judged
 from bench.analysis.standing import Gain, Standing, gains, ranking
 from bench.analysis.wording import named
 from bench.model import Finding, Interval, Scalar
+from bench.neighbours import UNCONTROLLED, WITHOUT
 
 if TYPE_CHECKING:
     from bench.analysis.series import Series
@@ -59,7 +60,7 @@ def setting(cell: Cell) -> str:
 
 
 def _place(placement: str) -> str:
-    return {"same": "same core", "other": "other core"}.get(placement, placement)
+    return {"same": "same core", "other": "other core", "free": "not pinned"}.get(placement, placement)
 
 
 def _blank(id_: str, experiment: str, runtime: str, label: str, emulated: bool) -> Finding:
@@ -162,6 +163,8 @@ def sentence(cell: Cell) -> str:
     ended = [e.ended for e in cell.effects if e.ended]
     if ended:
         parts.append(f"the victim ended early in {len(ended)} trials ({', '.join(dict.fromkeys(ended))})")
+    if WITHOUT in cell.case.params:
+        parts.append(f"without {cell.case.params[WITHOUT]}, which this runtime does not offer")
     if cell.broken:
         parts.append(f"{cell.broken} trials broke")
     return "; ".join(parts)

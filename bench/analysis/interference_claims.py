@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from bench.analysis.claims import Evaluated, Word
 from bench.analysis.effects import excess
-from bench.analysis.neighbours import LIMITED, UNCONTROLLED, WEIGHTED, Cell, exponential, lost, slowed
+from bench.analysis.neighbours import LIMITED, WEIGHTED, Cell, exponential, lost, slowed
 from bench.analysis.standing import averaged, paired
 from bench.analysis.stats import interval
 from bench.model import Interval
+from bench.neighbours import UNCONTROLLED
 
 BOMBS = ("cpu", "memory", "forks")
 """The aggressors that hard limits are said to stop."""

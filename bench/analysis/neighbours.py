@@ -16,15 +16,15 @@ from bench.analysis.effects import Effect
 from bench.analysis.felt import felt
 from bench.analysis.series import Series
 from bench.analysis.stats import interval, mean
-from bench.analysis.windows import VICTIM, schedule, span
+from bench.analysis.windows import schedule, span
 from bench.frames import Run
-from bench.model import AXES, Case, Interval, Skipped, TrialRecord
+from bench.model import AXES, VICTIM, Case, Interval, Skipped, TrialRecord
 
 SECTION = "interference"
 QUIET = "sleep"
 """The aggressor that does nothing: its column is the A/A comparison."""
-UNCONTROLLED, LIMITED, WEIGHTED = "none", "limits", "weights"
-"""Controls that statements are made of."""
+LIMITED, WEIGHTED = "limits", "weights"
+"""Controls that statements are made of, besides that of none."""
 
 
 class Key(NamedTuple):

@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.analysis.neighbours import LIMITED, UNCONTROLLED, Cell, bounded, exponential, lost, slowed
+from bench.analysis.neighbours import LIMITED, Cell, bounded, exponential, lost, slowed
 from bench.analysis.stats import interval
 from bench.model import Interval
+from bench.neighbours import UNCONTROLLED
 
 NOTICEABLE = 0.01
 """Share of the work below which a difference is none, however sure it is."""

@@ -191,3 +191,24 @@ def test_a_run_without_neighbours_has_no_findings_of_them():
     other = tuple(replace(e, section="visibility") for e in plan.suite.experiments)
     run = a_run(replace(plan, suite=replace(plan.suite, experiments=other)), believable)
     assert interference.analyse(run) == []
+
+
+def test_where_only_the_uncontrolled_sleeper_was_run_it_serves_for_every_control():
+    plan = a_plan()
+    kept = tuple(
+        c for c in plan.cases if c.params["aggressor"] != "sleep" or c.params["control"] == "none"
+    )  # the suite's default slice
+    ids = {c.id for c in kept}
+    run = a_run(replace(plan, cases=kept, trials=tuple(t for t in plan.trials if t.case in ids)), believable)
+    found = cells(run)
+    assert Key("docker", "limits", "same", "cpu", "sleep") not in found
+    assert at(found, "spawn", "forks", "limits").protection == PROTECTED
+    assert at(found, "spawn", "cpu", "limits").worse == {"loss", "p99"}
+    assert interference.conclusion(interference.analyse(run))
+
+
+def test_a_limit_that_the_runtime_does_not_offer_is_named():
+    plan = a_plan(("docker",))
+    cases = tuple(replace(c, params={**c.params, "without": "io.read"}) for c in plan.cases)
+    found = interference.analyse(a_run(replace(plan, cases=cases), believable))
+    assert all("without io.read, which this runtime does not offer" in f.reason for f in found if f.case)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.analysis.interference import setting, title
-from bench.analysis.neighbours import LIMITED, UNCONTROLLED, Cell
+from bench.analysis.neighbours import LIMITED, Cell
 from bench.analysis.standing import Overall, averages, overall
 from bench.model import Interval
+from bench.neighbours import UNCONTROLLED
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure, finish, legend, sheet
 from bench.render.numbers import plain
