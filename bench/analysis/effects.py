@@ -3,8 +3,8 @@
 Alone, beside the neighbour, and alone again lie within one trial (A-B-A), so that drift of the host takes no
 part. A rate counts in units of the `target`, the victim's own mean rate in the phase `before` of the same
 trial: what an open-loop victim is asked for does not grow, and what it catches up afterwards is late work.
-Sources: the isolation score and the latency impact are those of resctl-bench; degradation, the aggressor's own
-and DNR those of the Isolation Benchmark Suite (Matthews et al. 2007).
+Sources: the isolation score and the latency impact are those of resctl-bench; degradation, the aggressor's
+own and DNR those of the Isolation Benchmark Suite (Matthews et al. 2007).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.analysis import windows as seen
-from bench.analysis.windows import AGGRESSOR, VICTIM, Schedule, Window
-from bench.model import TrialRecord
+from bench.analysis.windows import Schedule, Window
+from bench.model import AGGRESSOR, VICTIM, TrialRecord
 
 SILENT = 0.95
 """Loss of work above which a victim counts as one that did not respond (DNR)."""
@@ -31,7 +31,8 @@ def score(rate: float, target: float) -> float:
 def loss(during: float, before: float, after: float | None) -> float:
     """Degradation D = 1 − T_B / mean(T_A1, T_A2) of rates or scores; at most 1, below 0 for a gain.
 
-    `after` None: the victim never was undisturbed again, and T_A1 alone is what it could do. `before` above 0.
+    `after` None: the victim never was undisturbed again, and T_A1 alone is what it could do. `before` above
+    0.
     """
     alone = before if after is None else (before + after) / 2
     return 1.0 - during / alone
@@ -50,8 +51,8 @@ def fair_loss(entitled: float, demand: float) -> float:
 def recovery(after: Sequence[float], target: float, window: float) -> float | None:
     """Seconds from the aggressor's end to the first window within ±5 % of the target; None if there is none.
 
-    To whole windows: 0 means that the first window was normal already. A window in which the victim catches up
-    lies above the target, and is not normal yet.
+    To whole windows: 0 means that the first window was normal already. A window in which the victim catches
+    up lies above the target, and is not normal yet.
     """
     for place, rate in enumerate(after):
         if abs(rate / target - 1) <= RECOVERED:
@@ -60,7 +61,8 @@ def recovery(after: Sequence[float], target: float, window: float) -> float | No
 
 
 def impact(during: float, before: float, after: float | None) -> float:
-    """Latency beside the neighbour as a multiple of that without: during / mean(before, after); `before` > 0."""
+    """Latency beside the neighbour as a multiple of that without: during / mean(before, after); `before` >
+    0."""
     return during / (before if after is None else (before + after) / 2)
 
 
@@ -74,9 +76,9 @@ def quantile(values: Sequence[float], q: float) -> float:
 class Effect:
     """One trial. Losses are shares of work, ratios of latency multiples, times seconds.
 
-    `scores`: of the windows during, outside settling; a missing window is 0. `missing`: how many of all windows
-    were not printed. `dnr`: it did not respond. `undisturbed`, `beside`: the aggressor's own rates, alone and
-    beside the victim. `reasons`: why a number is None, by its name.
+    `scores`: of the windows during, outside settling; a missing window is 0. `missing`: how many of all
+    windows were not printed. `dnr`: it did not respond. `undisturbed`, `beside`: the aggressor's own rates,
+    alone and beside the victim. `reasons`: why a number is None, by its name.
     """
 
     trial: int
@@ -130,7 +132,8 @@ def effect(record: TrialRecord, plan: Schedule | None) -> Effect:
     mine, undisturbed, beside = _aggressor(record, plan, reasons)
     return Effect(
         record.index, record.block, target, windows, tuple(scores["during"]),
-        sum(not w.said for w in windows), lost, p50, p99, silent, back, mine, undisturbed, beside, ended, reasons,
+        sum(not w.said for w in windows), lost, p50, p99, silent, back, mine, undisturbed, beside,
+        ended, reasons,
     )  # fmt: skip
 
 

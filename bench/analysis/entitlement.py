@@ -1,14 +1,13 @@
 """How much CPU a victim is entitled to beside its neighbour, and how much it asks for.
 
-Only where the CPU is what the two compete for, and only from what was asked of the runtime: a limit that is not
-in force takes nothing away from what the victim was promised.
+Only where the CPU is what the two compete for, and only from what was asked of the runtime: a limit that is
+not in force takes nothing away from what the victim was promised.
 """
 
 from __future__ import annotations
 
 from bench.analysis.effects import fair_loss
-from bench.analysis.windows import AGGRESSOR, VICTIM
-from bench.model import Case, Scalar, Tenant
+from bench.model import AGGRESSOR, VICTIM, Case, Scalar, Tenant
 
 CPU_BOUND = ("cpu", "cache", "membw", "syscall", "spawn")
 """Victims that keep one CPU busy for the share `load` of the time."""
@@ -34,8 +33,8 @@ def fair(case: Case, cpus: int) -> tuple[float | None, str]:
 def entitled(victim: Tenant, aggressor: Tenant, placement: str, cpus: int) -> float:
     """CPUs the victim may count on while both want all they can get.
 
-    The CPUs that both may use are divided by weight, or by halves; what the aggressor's ceiling leaves over is
-    the victim's as well; and its own ceiling bounds it. Each has its own CPU where placement says so.
+    The CPUs that both may use are divided by weight, or by halves; what the aggressor's ceiling leaves over
+    is the victim's as well; and its own ceiling bounds it. Each has its own CPU where placement says so.
     """
     mine, shared = _pools(victim, aggressor, placement, cpus)
     weights = [float(t.limits.get("cpu.weight", 100)) for t in (victim, aggressor)]

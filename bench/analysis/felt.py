@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.analysis.series import GUEST, Series
-from bench.analysis.windows import VICTIM
+from bench.model import VICTIM
 
 RESOURCES = ("cpu", "memory", "io")
 STALLS = tuple(f"{resource}.pressure.{kind}" for resource in RESOURCES for kind in ("some", "full"))

@@ -1,7 +1,8 @@
 """What a neighbour makes a tenant feel: a run of victims and aggressors in, findings out.
 
-One finding a cell (victim beside aggressor, control, placement, runtime), one for what each control saves, and
-one for the place of each runtime. Losses are shares of the victim's work; the deviation is that of its p99.
+One finding a cell (victim beside aggressor, control, placement, runtime), one for what each control saves,
+and one for the place of each runtime. Losses are shares of the victim's work; the deviation is that of its
+p99.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.analysis.neighbours import LIMITED, SECTION, UNCONTROLLED, Cell, cells
+from bench.analysis.neighbours import LIMITED, SECTION, Cell, cells
 from bench.analysis.protection import HARMFUL, UNPROTECTED, judged
 from bench.analysis.standing import Gain, Standing, gains, ranking
 from bench.analysis.wording import named
 from bench.model import Finding, Interval, Scalar
+from bench.neighbours import UNCONTROLLED, WITHOUT
 
 if TYPE_CHECKING:
     from bench.analysis.series import Series
@@ -27,7 +29,8 @@ FIX = "bench run --resume {}"
 
 
 def matrix(run: Run, series: Series | None = None) -> list[Cell]:
-    """Every cell of a run, judged; [] for a run without neighbours. Pass `series` where one was built already."""
+    """Every cell of a run, judged; [] for a run without neighbours. Pass `series` where one was built
+    already."""
     if not any(e.section == SECTION for e in run.plan.suite.experiments):
         return []
     from bench.analysis import series as readings
@@ -57,12 +60,13 @@ def setting(cell: Cell) -> str:
 
 
 def _place(placement: str) -> str:
-    return {"same": "same core", "other": "other core"}.get(placement, placement)
+    return {"same": "same core", "other": "other core", "free": "not pinned"}.get(placement, placement)
 
 
 def _blank(id_: str, experiment: str, runtime: str, label: str, emulated: bool) -> Finding:
     return Finding(
-        id=id_, experiment=experiment, section=SECTION, runtime=runtime, label=label, limit=None, control=False,
+        id=id_, experiment=experiment, section=SECTION, runtime=runtime, label=label, limit=None,
+        control=False,
         requested=None, effective=None, effective_source="", expected=None, measured=None, deviation=None,
         scale="relative", tolerance=None, unit="share", verdict=None, reason="", emulated=emulated,
     )  # fmt: skip
@@ -93,16 +97,22 @@ def _of_cell(cell: Cell, run_name: str) -> Finding:
 
 def _of_gain(gain: Gain) -> Finding:
     blank = _blank(
-        f"{GAIN}{gain.runtime}/{gain.control}", "Work saved by a control", gain.runtime, gain.control, gain.emulated
+        f"{GAIN}{gain.runtime}/{gain.control}",
+        "Work saved by a control",
+        gain.runtime,
+        gain.control,
+        gain.emulated,
     )
-    calm = "" if gain.calmer is None else f"; the p99 latency is {_times(gain.calmer)} that with it, without it"
+    calm = (
+        "" if gain.calmer is None else f"; the p99 latency is {_times(gain.calmer)} that with it, without it"
+    )
     shown = "" if gain.clear else "; no better than without it, as far as this run can tell"
     return replace(
         blank,
         measured=gain.saved,
         deviation=_less_one(gain.calmer),
-        reason=f"beside {gain.pairs} neighbours {percent(gain.free.estimate)} of the work is lost without control "
-        f"and {percent(gain.held.estimate)} with {gain.control}{calm}{shown}",
+        reason=f"beside {gain.pairs} neighbours {percent(gain.free.estimate)} of the work is lost without "
+        f"control and {percent(gain.held.estimate)} with {gain.control}{calm}{shown}",
         evidence={
             "pairs": gain.pairs, "loss.free": gain.free.estimate, "loss.held": gain.held.estimate,
             "clear": gain.clear, "blocks": gain.saved.n,
@@ -113,13 +123,17 @@ def _of_gain(gain: Gain) -> Finding:
 def _of_standing(standing: Standing, place: int) -> Finding:
     control = "without control" if standing.control == UNCONTROLLED else f"with {standing.control}"
     apart = {True: "; the next loses more", False: "; not told apart from the next", None: ""}[standing.apart]
-    blank = _blank(f"{RANK}{standing.runtime}", "Work lost beside a neighbour", standing.runtime, control, False)
+    blank = _blank(
+        f"{RANK}{standing.runtime}", "Work lost beside a neighbour", standing.runtime, control, False
+    )
     return replace(
         blank,
         measured=standing.loss,
         deviation=_less_one(standing.p99),
         reason=f"place {place} over the {standing.pairs} pairs that all have, {control}{apart}",
-        evidence={"place": place, "pairs": standing.pairs, "control": standing.control, "apart": standing.apart},
+        evidence={
+            "place": place, "pairs": standing.pairs, "control": standing.control, "apart": standing.apart,
+        },
     )  # fmt: skip
 
 
@@ -149,6 +163,8 @@ def sentence(cell: Cell) -> str:
     ended = [e.ended for e in cell.effects if e.ended]
     if ended:
         parts.append(f"the victim ended early in {len(ended)} trials ({', '.join(dict.fromkeys(ended))})")
+    if WITHOUT in cell.case.params:
+        parts.append(f"without {cell.case.params[WITHOUT]}, which this runtime does not offer")
     if cell.broken:
         parts.append(f"{cell.broken} trials broke")
     return "; ".join(parts)
@@ -230,7 +246,9 @@ def _said_of_limits(found: Sequence[Finding]) -> str:
 
 
 def _said_without_limits(found: Sequence[Finding]) -> str:
-    cell = [f for f in found if f.params.get("control") == UNCONTROLLED and f.params.get("aggressor") != "sleep"]
+    cell = [
+        f for f in found if f.params.get("control") == UNCONTROLLED and f.params.get("aggressor") != "sleep"
+    ]
     texts = []
     for runtime in dict.fromkeys(f.runtime for f in cell):
         losses = [f.measured.estimate for f in cell if f.runtime == runtime and f.measured]
@@ -242,9 +260,15 @@ def _said_of_ranks(found: Sequence[Finding]) -> str:
     of = [f for f in found if f.id.startswith(RANK)]
     if not of:
         return ""
-    texts = [f"{f.runtime} {percent(f.measured.estimate)}{_ends(f.measured)} {f.label}" for f in of if f.measured]
+    texts = [
+        f"{f.runtime} {percent(f.measured.estimate)}{_ends(f.measured)} {f.label}" for f in of if f.measured
+    ]
     doubt = [f.runtime for f in of if f.evidence.get("apart") is False]
-    note = f"; {_listed(doubt)} {'is' if len(doubt) == 1 else 'are'} not told apart from the next" if doubt else ""
+    note = (
+        f"; {_listed(doubt)} {'is' if len(doubt) == 1 else 'are'} not told apart from the next"
+        if doubt
+        else ""
+    )
     return f"Least work is lost in {', then '.join(texts)}{note}"
 
 

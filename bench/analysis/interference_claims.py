@@ -1,7 +1,7 @@
 """P06, P18, P19 and P20: what others say of neighbours, held against the cells of a run.
 
-Every part of a predicate is a claim of its own, in every runtime with hardware of its own: an emulated machine
-stands for no virtual machine. The sources are tags of published figures with the numbers they gave.
+Every part of a predicate is a claim of its own, in every runtime with hardware of its own: an emulated
+machine stands for no virtual machine. The sources are tags of published figures with the numbers they gave.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from bench.analysis.claims import Evaluated, Word
 from bench.analysis.effects import excess
-from bench.analysis.neighbours import LIMITED, UNCONTROLLED, WEIGHTED, Cell, exponential, lost, slowed
+from bench.analysis.neighbours import LIMITED, WEIGHTED, Cell, exponential, lost, slowed
 from bench.analysis.standing import averaged, paired
 from bench.analysis.stats import interval
 from bench.model import Interval
+from bench.neighbours import UNCONTROLLED
 
 BOMBS = ("cpu", "memory", "forks")
 """The aggressors that hard limits are said to stop."""
@@ -89,7 +90,8 @@ def _pick(cells: Cells, control: str, aggressors: Sequence[str], victims: Sequen
 
 
 def bound(found: Interval | None, least: float | None = None, most: float | None = None) -> Word:
-    """Whether a number is at least, or at most so much: only an interval that is clear of the bound decides."""
+    """Whether a number is at least, or at most so much: only an interval that is clear of the bound
+    decides."""
     if found is None:
         return "not applicable"
     if found.low is None or found.high is None:
@@ -140,7 +142,11 @@ def _forks_held(cells: Cells) -> Outcome:
 def _forks_free(cells: Cells) -> Outcome:
     free, held = (_pick(cells, control, ["forks"], ["spawn"]) for control in (UNCONTROLLED, LIMITED))
     if not free or not held:
-        return "not applicable", None, _NO_FORKS if free else "spawn beside forks was not measured without limits"
+        return (
+            "not applicable",
+            None,
+            _NO_FORKS if free else "spawn beside forks was not measured without limits",
+        )
     if _mostly_silent(free) != _mostly_silent(held):
         word: Word = "reproduced" if _mostly_silent(free) else "inverted"
         return word, None, f"without limits {_dnr(free)}, with limits {_dnr(held)}"
@@ -159,7 +165,8 @@ _NO_BOMBS = "no victim was measured beside cpu, memory or forks with limits"
 
 
 def beyond_fair(cell: Cell) -> dict[int, float]:
-    """Excess loss of every trial by block; the whole loss where no fair share is defined, which is not less."""
+    """Excess loss of every trial by block; the whole loss where no fair share is defined, which is not
+    less."""
     fair = cell.fair or 0.0
     return {block: excess(value, fair) for block, value in lost(cell).items()}
 
@@ -186,7 +193,9 @@ def _bombs_pay(cells: Cells) -> Outcome:
 def _bombs_free(cells: Cells) -> Outcome:
     free, held = (_pick(cells, control, BOMBS) for control in (UNCONTROLLED, LIMITED))
     found = interval(paired(free, held, lost))
-    word, found, reason = _outcome(found, "the same pairs were not measured with limits and without", "%", least=0)
+    word, found, reason = _outcome(
+        found, "the same pairs were not measured with limits and without", "%", least=0
+    )
     if word == "reproduced" and found is not None and found.low == 0:
         word = "inconclusive"  # strictly worse is claimed
     return word, found, reason
@@ -205,7 +214,9 @@ def _disk(cells: Cells, control: str) -> list[Cell]:
 
 def _disk_free(cells: Cells) -> Outcome:
     found = exponential(interval(averaged(_disk(_of_machines(cells, False), UNCONTROLLED), slowed)))
-    return _outcome(found, "disk beside disk was not measured in a container without control", "times", least=2)
+    return _outcome(
+        found, "disk beside disk was not measured in a container without control", "times", least=2
+    )
 
 
 def _disk_held(cells: Cells) -> Outcome:
@@ -251,24 +262,30 @@ def _weights_tail(cells: Cells) -> Outcome:
 
 
 _MAT, _XAV = "Matthews et al. 2007", "Xavier et al. 2013, transcribed and not checked"
-_P18 = f"MAT-01 … MAT-18 ({_MAT}: victims lose 0 … 0.04 %); SHA-09, SHA-10 (Sharma et al. 2016: 32 and 11 %)"
-_P19 = f"SHA-11, SHA-12 (Sharma et al. 2016: 8 times in LXC, 2 in KVM); XAV-09 … XAV-12 ({_XAV}: 0 … 48.8 % lost)"
-_P20 = "IOC-01 … IOC-05 (resctl-bench 2021: isolation 45.5 to 95.2 %, work conservation 100 to 42.9 %); IOC-07"
-_P06 = f"SHA-07 (Sharma et al. 2016: DNR without a limit); XAV-13 ({_XAV}: DNR); MAT-07 … MAT-12 ({_MAT})"
+_SHA, _BOMBS = "Sharma et al. 2016", "cpu, memory and forks"
+_P06 = f"SHA-07 ({_SHA}: DNR without a limit); XAV-13 ({_XAV}: DNR); MAT-07 … MAT-12 ({_MAT})"
+_P18 = f"MAT-01 … MAT-18 ({_MAT}: victims lose 0 … 0.04 %); SHA-09, SHA-10 ({_SHA}: 32 and 11 %)"
+_P19 = (
+    f"SHA-11, SHA-12 ({_SHA}: 8 times in LXC, 2 in KVM); XAV-09 … XAV-12 ({_XAV}: 0 … 48.8 % lost)"
+)  # fmt: skip
+_P20 = (
+    "IOC-01 … IOC-05 (resctl-bench 2021: isolation 45.5 to 95.2 %, work conservation 100 to 42.9 %); IOC-07"
+)
 CLAIMS = (
-    Said("P06", "spawn beside a fork bomb takes at most 1.5 times as long at p99 with limits", f"KER-10; {_P06}",
-         _forks_held),
-    Said("P06", "spawn beside a fork bomb takes longer at p99 without limits than with them", _P06, _forks_free),
-    Said("P18", "victims beside cpu, memory and forks lose at most 10 % beyond their fair share with limits", _P18,
-         _bombs_held),
-    Said("P18", "with limits cpu, memory and forks lose no less of their own work than their victims", _P18,
-         _bombs_pay),
-    Said("P18", "victims beside cpu, memory and forks lose more without limits than with them", _P18, _bombs_free),
+    Said("P06", "spawn beside a fork bomb takes at most 1.5 times as long at p99 with limits",
+         f"KER-10; {_P06}", _forks_held),
+    Said("P06", "spawn beside a fork bomb takes longer at p99 without limits than with them",
+         _P06, _forks_free),
+    Said("P18", f"victims beside {_BOMBS} lose at most 10 % beyond their fair share with limits",
+         _P18, _bombs_held),
+    Said("P18", f"with limits {_BOMBS} lose no less of their own work than their victims", _P18, _bombs_pay),
+    Said("P18", f"victims beside {_BOMBS} lose more without limits than with them", _P18, _bombs_free),
     Said("P19", "disk beside disk takes at least twice as long at p99 without an IO limit", _P19, _disk_free),
     Said("P19", "an IO limit at least halves the p99 of disk beside disk", _P19, _disk_held),
-    Said("P19", "the p99 of disk beside disk grows at least as much in containers as in virtual machines", _P19,
-         _disk_machines, across=True),
-    Said("P20", "with a CPU weight of 100:1 cpu beside cpu loses at most 5 % of its work", _P20, _weights_share),
-    Said("P20", "with a CPU weight of 100:1 the p99 of cpu beside cpu is at least twice that alone", _P20,
-         _weights_tail),
+    Said("P19", "the p99 of disk beside disk grows at least as much in containers as in virtual machines",
+         _P19, _disk_machines, across=True),
+    Said("P20", "with a CPU weight of 100:1 cpu beside cpu loses at most 5 % of its work",
+         _P20, _weights_share),
+    Said("P20", "with a CPU weight of 100:1 the p99 of cpu beside cpu is at least twice that alone",
+         _P20, _weights_tail),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """The matrix of victims and aggressors: every cell's trials gathered, estimated, and held against the noise.
 
-A cell is a victim beside an aggressor under one control, in one placement and one runtime. The trial is the unit:
-every number of a cell is an estimate over one number a trial, with a 95 % interval.
+A cell is a victim beside an aggressor under one control, in one placement and one runtime. The trial is the
+unit: every number of a cell is an estimate over one number a trial, with a 95 % interval.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from bench.analysis.effects import Effect
 from bench.analysis.felt import felt
 from bench.analysis.series import Series
 from bench.analysis.stats import interval, mean
-from bench.analysis.windows import VICTIM, schedule, span
+from bench.analysis.windows import schedule, span
 from bench.frames import Run
-from bench.model import AXES, Case, Interval, Skipped, TrialRecord
+from bench.model import AXES, VICTIM, Case, Interval, Skipped, TrialRecord
 
 SECTION = "interference"
 QUIET = "sleep"
 """The aggressor that does nothing: its column is the A/A comparison."""
-UNCONTROLLED, LIMITED, WEIGHTED = "none", "limits", "weights"
-"""Controls that statements are made of."""
+LIMITED, WEIGHTED = "limits", "weights"
+"""Controls that statements are made of, besides that of none."""
 
 
 class Key(NamedTuple):
@@ -41,11 +41,12 @@ class Key(NamedTuple):
 class Cell:
     """One cell. Losses are shares of work, ratios multiples, times seconds; None where `reasons` says why.
 
-    `dnr`: trials in which the victim did not respond. They count with all their work as lost; one
-    that died has no latency. `broken`: trials the harness could not carry out, which say nothing. `work`: work conservation.
-    `floor`: what the A/A trials of this victim reach by chance, by "loss" and "p99" (the latter as a logarithm).
-    `chance`: the adjusted p of the claims "more is lost" and "p99 is longer" than beside a sleeping neighbour;
-    `worse` are those that hold. `better` are those of the same two numbers that lie below those without control.
+    `dnr`: trials in which the victim did not respond. They count with all their work as lost; one that died
+    has no latency. `broken`: trials the harness could not carry out, which say nothing. `work`: work
+    conservation. `floor`: what the A/A trials of this victim reach by chance, by "loss" and "p99" (the latter
+    as a logarithm). `chance`: the adjusted p of the claims "more is lost" and "p99 is longer" than beside a
+    sleeping neighbour; `worse` are those that hold. `better` are those of the same two numbers that lie below
+    those without control.
     """
 
     key: Key
@@ -198,12 +199,13 @@ def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _with_work(found: Sequence[Cell]) -> list[Cell]:
     """The cells with their work conservation: aggregate useful work over the best that was achieved.
 
-    Useful work of a trial is v + a: the victim's rate beside the aggressor over its rate alone (of what it asks
-    for; at most 1), and the aggressor's rate beside the victim over the fastest it was alone under any control.
-    The best aggregate is the largest mean of v + a that any control reached for the same pair, placement and
-    runtime; so a protection that idles the machine shows as a loss. After resctl-bench and the Isolation
-    Benchmark Suite. Its limits: two kinds of work are added with equal weights; what no control of the run
-    achieved is not known, so the true value may be smaller; and with one control there is nothing to compare.
+    Useful work of a trial is v + a: the victim's rate beside the aggressor over its rate alone (of what it
+    asks for; at most 1), and the aggressor's rate beside the victim over the fastest it was alone under any
+    control. The best aggregate is the largest mean of v + a that any control reached for the same pair,
+    placement and runtime; so a protection that idles the machine shows as a loss. After resctl-bench and the
+    Isolation Benchmark Suite. Its limits: two kinds of work are added with equal weights; what no control of
+    the run achieved is not known, so the true value may be smaller; and with one control there is nothing to
+    compare.
     """
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in found:
@@ -226,7 +228,8 @@ def _with_work(found: Sequence[Cell]) -> list[Cell]:
 
 
 def _fastest(group: Sequence[Cell]) -> float:
-    """The aggressor's fastest mean rate alone, under any control of the group; 0 where it never worked alone."""
+    """The aggressor's fastest mean rate alone, under any control of the group; 0 where it never worked
+    alone."""
     alone = [mean([e.undisturbed for e in c.judged if e.undisturbed]) for c in group]
     return max((rate for rate in alone if rate is not None), default=0.0)
 

@@ -12,8 +12,8 @@ LEAST = 3
 def greater(one: Sequence[float], other: Sequence[float]) -> float | None:
     """p of the claim that the mean of `one` is not above that of `other`; None below `LEAST` trials a side.
 
-    Welch (1947), with the degrees of freedom of Welch and Satterthwaite. Where neither varies at all the means
-    decide: 0 or 1.
+    Welch (1947), with the degrees of freedom of Welch and Satterthwaite. Where neither varies at all the
+    means decide: 0 or 1.
     """
     n, m = len(one), len(other)
     if min(n, m) < LEAST:

@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.analysis.neighbours import LIMITED, UNCONTROLLED, Cell, bounded, exponential, lost, slowed
+from bench.analysis.neighbours import LIMITED, Cell, bounded, exponential, lost, slowed
 from bench.analysis.stats import interval
 from bench.model import Interval
+from bench.neighbours import UNCONTROLLED
 
+NOTICEABLE = 0.01
+"""Share of the work below which a difference is none, however sure it is."""
 Pair = tuple[str, str, str]
 """Placement, victim, aggressor."""
 
@@ -22,8 +25,8 @@ Pair = tuple[str, str, str]
 class Gain:
     """What a control changes in one runtime, over `pairs` neighbours measured with it and without.
 
-    `free`, `held`: mean loss of work without and with it; `saved`: their difference within blocks. `calmer`: how
-    many times as long the p99 latency is without it (geometric mean).
+    `free`, `held`: mean loss of work without and with it; `saved`: their difference within blocks. `calmer`:
+    how many times as long the p99 latency is without it (geometric mean).
     """
 
     runtime: str
@@ -37,9 +40,9 @@ class Gain:
 
     @property
     def clear(self) -> bool:
-        """Whether the control is better than none: the interval of what it saves, or calms, lies above no change."""
-        saves = self.saved.low is not None and self.saved.low > 0
-        return saves or (self.calmer is not None and self.calmer.low is not None and self.calmer.low > 1)
+        """Whether the control is better than none: the interval of what it saves, or calms, lies above no
+        change."""
+        return _above(self.saved, 0.0) or (self.calmer is not None and _above(self.calmer, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,8 @@ def _gain(free: Mapping[Pair, Cell], held: Mapping[Pair, Cell]) -> Gain | None:
 def ranking(cells: Sequence[Cell]) -> list[Standing]:
     """Runtimes by what their victims lose, least first, over the pairs that all of them have.
 
-    Each with the documented limits where it has them, else without control. Emulated machines are left out: of
-    their loss nobody knows what is the emulator's.
+    Each with the documented limits where it has them, else without control. Emulated machines are left out:
+    of their loss nobody knows what is the emulator's.
     """
     sides: dict[str, dict[Pair, Cell]] = {}
     for runtime in dict.fromkeys(c.key.runtime for c in cells if not c.emulated):
@@ -140,7 +143,12 @@ def ranking(cells: Sequence[Cell]) -> list[Standing]:
 
 def _apart(differences: Sequence[float]) -> bool | None:
     found = interval(differences)
-    return None if found is None or found.low is None else found.low > 0
+    return None if found is None or found.low is None else _above(found, 0.0)
+
+
+def _above(found: Interval, edge: float) -> bool:
+    """Whether a number is above the edge, surely and by more than nobody would notice."""
+    return found.low is not None and found.low > edge and found.estimate >= edge + NOTICEABLE
 
 
 def _by_pair(cells: Sequence[Cell], control: str) -> dict[Pair, Cell]:
@@ -157,9 +165,7 @@ def averaged(cells: Sequence[Cell], of: Callable[[Cell], dict[int, float]]) -> l
     return [math.fsum(v[b] for v in values) / len(values) for b in blocks]
 
 
-def paired(
-    one: Sequence[Cell], other: Sequence[Cell], of: Callable[[Cell], dict[int, float]]
-) -> list[float]:
+def paired(one: Sequence[Cell], other: Sequence[Cell], of: Callable[[Cell], dict[int, float]]) -> list[float]:
     """One side minus the other, one number a block: the mean over the pairs that both sides have in it."""
     here, there = ({_pair(c): of(c) for c in side} for side in (one, other))
     differences: dict[int, list[float]] = {}

@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.model import Observation, Scalar, TenantRecord, TrialRecord
+from bench.model import AGGRESSOR, VICTIM, Observation, Scalar, TenantRecord, TrialRecord
 
 Phase = Literal["before", "during", "after", "alone"]
-VICTIM, AGGRESSOR = "victim", "aggressor"
-"""Names of the two tenants."""
 OWN: tuple[Phase, ...] = ("before", "during", "after")
 """The phases in which the victim works."""
 WORKED: tuple[Phase, ...] = ("during", "alone")
@@ -25,7 +23,8 @@ WORKED: tuple[Phase, ...] = ("during", "alone")
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Seconds each phase lasts, the seconds after a transition that do not count, and the length of a window."""
+    """Seconds each phase lasts, the seconds after a transition that do not count, and the length of a
+    window."""
 
     before: float
     during: float

@@ -11,6 +11,7 @@ from bench.analysis import series as readings
 from bench.analysis.claims import Evaluated, evaluate, swallowing
 from bench.analysis.conclusion import emulation
 from bench.analysis.machines import machines
+from bench.analysis.neighbours import SECTION as NEIGHBOURS
 from bench.analysis.neighbours import Cell
 from bench.analysis.quality import quality
 from bench.analysis.rises import rising
@@ -121,7 +122,7 @@ def build(run: Run) -> Document:
     experiments = {e.name: e for e in run.plan.suite.experiments}
     found, runtimes = run.finding_list, run.plan.runtimes
     # What tenants see and what neighbours do have tables of their own.
-    rest = [f for f in found if f.section not in (SECTION, interference.SECTION)]
+    rest = [f for f in found if f.section not in (SECTION, NEIGHBOURS)]
     matrix = groups(rest, runtimes, run.plan.suite.experiments)
     cols = columns(found, runtimes)
     units, series = method.units(run), readings.of(run)

@@ -1,4 +1,5 @@
-"""What neighbours make each other feel, as a section of the report: pictures, what controls save, every cell."""
+"""What neighbours make each other feel, as a section of the report: pictures, what controls save, every
+cell."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 from bench.analysis import interference
 from bench.analysis.felt import RESOURCES, STEAL, THROTTLED
+from bench.analysis.neighbours import SECTION as NEIGHBOURS
 from bench.analysis.neighbours import Cell
 from bench.analysis.protection import WORDS
 from bench.analysis.standing import Gain, Standing, gains, ranking
@@ -75,7 +77,7 @@ def section(
     """The section; None for a run without neighbours. `ids`: anchors by id of the finding."""
     if not cells:
         return None
-    by_case = {f.case: f for f in found if f.section == interference.SECTION and f.case}
+    by_case = {f.case: f for f in found if f.section == NEIGHBOURS and f.case}
     said = {c.protection for c in cells}
     return Interference(
         outcome=interference.conclusion(found),
@@ -83,7 +85,9 @@ def section(
         heads=HEADS,
         gains=tuple(_gain(g) for g in gains(cells)),
         ranks=tuple(_rank(s, place) for place, s in enumerate(ranking(cells), 1)),
-        tables=tuple(_table(cells, runtime, by_case, ids) for runtime in dict.fromkeys(c.key.runtime for c in cells)),
+        tables=tuple(
+            _table(cells, runtime, by_case, ids) for runtime in dict.fromkeys(c.key.runtime for c in cells)
+        ),
         words=tuple((word, meaning) for word, meaning in WORDS.items() if word in said),
     )
 
@@ -102,8 +106,9 @@ def _chance(cells: Sequence[Cell]) -> str:
     lost = max(f.get("loss", 0.0) for f in floors)
     late = math.exp(max(f.get("p99", 0.0) for f in floors))
     return (
-        f"Beside a sleeping neighbour up to {numbers.percent(lost)} of the work was lost or gained, and the p99 "
-        f"latency moved by up to ×{numbers.plain(late)} (95 % of the trials, of the victim for which it is most)."
+        f"Beside a sleeping neighbour up to {numbers.percent(lost)} of the work was lost or gained, and the "
+        f"p99 latency moved by up to ×{numbers.plain(late)}: 95 % of the trials of the victim for which it "
+        "is most stay below."
     )
 
 
@@ -138,7 +143,11 @@ def _ratio(head: str, found: Interval | None, cell: Cell | None = None, name: st
     if found is None:
         return _missing(head, cell, name)
     known = found.low is not None and found.high is not None
-    small = numbers.span(*(f"×{numbers.plain(v)}" for v in (found.low, found.high) if v is not None)) if known else ""
+    small = (
+        numbers.span(*(f"×{numbers.plain(v)}" for v in (found.low, found.high) if v is not None))
+        if known
+        else ""
+    )
     return Entry(head, f"×{numbers.plain(found.estimate)}", repr(found.estimate), small)
 
 
@@ -164,12 +173,15 @@ def _ends(found: Interval, unit: str) -> str:
 
 
 def _evidence(cell: Cell) -> tuple[tuple[str, str], ...]:
-    """Means of the phase during: what the victim waited for, was held back or robbed of, and its median latency."""
+    """Means of the phase during: what the victim waited for, was held back or robbed of, and its median
+    latency."""
     found: list[tuple[str, str]] = []
     if cell.p50 is not None:
         found.append(("p50", f"×{numbers.plain(cell.p50.estimate)}"))
     for resource in RESOURCES:
-        pair: list[Scalar | None] = [cell.felt.get(f"{resource}.pressure.{kind}") for kind in ("some", "full")]
+        pair: list[Scalar | None] = [
+            cell.felt.get(f"{resource}.pressure.{kind}") for kind in ("some", "full")
+        ]
         if any(v is not None for v in pair):
             some, full = (numbers.quantity(v, "share") for v in pair)
             found.append((f"{resource} pressure", f"some {some}, full {full}"))

@@ -42,6 +42,9 @@ LIMITS: dict[str, dict[str, dict[str, Scalar]]] = {
 }
 
 
+DONE = Exit("exited", 0)
+
+
 @dataclass(frozen=True)
 class Deed:
     """What happens in one trial: shares of the target `during` and `after`, p99 during as a multiple.
@@ -55,7 +58,7 @@ class Deed:
     silent_from: int | None = None
     other: float | None = 50.0
     alone: float | None = 100.0
-    exit: Exit = Exit("exited", 0)
+    exit: Exit = DONE
     broken: str = ""
 
 
@@ -80,7 +83,8 @@ def a_plan(
     params = {"victim": victims, "aggressor": aggressors, "control": controls, "placement": placements}
     experiment = Experiment(
         "neighbours", "Neighbours", "What does a neighbour make a tenant feel?",
-        (TenantSpec("victim", ""), TenantSpec("aggressor", "")), Judgement("observed", "victim.rate", rule="fact"),
+        (TenantSpec("victim", ""), TenantSpec("aggressor", "")),
+        Judgement("observed", "victim.rate", rule="fact"),
         "interference", params,
     )  # fmt: skip
     suite = Suite(
@@ -107,7 +111,11 @@ def a_victim(deed: Deed, args=ARGS, rng: random.Random | None = None) -> TenantR
     rng = rng or random.Random(1)
     said = [Observation(GATE, "victim.target", TARGET, "1/s")]
     number = 0
-    for phase, share, longer in (("before", 1.0, 1.0), ("during", deed.during, deed.p99), ("after", deed.after, 1.0)):
+    for phase, share, longer in (
+        ("before", 1.0, 1.0),
+        ("during", deed.during, deed.p99),
+        ("after", deed.after, 1.0),
+    ):
         for place in range(round(args[phase] / args["window"])):
             at = GATE + (number + 1) * args["window"]
             if deed.silent_from is None or number < deed.silent_from:

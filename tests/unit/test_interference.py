@@ -109,7 +109,10 @@ def test_noise_alone_is_seldom_called_worse():
 def test_excess_is_what_is_lost_beyond_the_fair_share_and_has_a_reason_where_none_is_defined():
     found = cells(a_run(a_plan(victims=("cpu", "disk")), believable))
     assert at(found, "cpu", "cpu").excess.estimate == pytest.approx(0.4, abs=0.02)
-    assert at(found, "disk", "cpu").excess is None and "no share is due" in at(found, "disk", "cpu").reasons["excess"]
+    assert (
+        at(found, "disk", "cpu").excess is None
+        and "no share is due" in at(found, "disk", "cpu").reasons["excess"]
+    )
 
 
 def test_protection_that_idles_the_machine_shows_in_the_work_that_is_conserved(usual):
@@ -168,7 +171,9 @@ def test_cells_that_could_not_run_and_trials_that_broke_are_findings_with_their_
     run = a_run(a_plan(), lambda case, block: Deed(broken="no disk\nat all"))
     found = interference.analyse(run)
     assert found and all(f.reason == "all 5 trials broke: no disk" for f in found)
-    some = a_run(a_plan(), lambda case, block: Deed(broken="no disk") if block == 0 else believable(case, block))
+    some = a_run(
+        a_plan(), lambda case, block: Deed(broken="no disk") if block == 0 else believable(case, block)
+    )
     cell = at(cells(some), "cpu", "cpu")
     assert cell.broken == 1 and cell.loss.n == 4
 
@@ -186,3 +191,24 @@ def test_a_run_without_neighbours_has_no_findings_of_them():
     other = tuple(replace(e, section="visibility") for e in plan.suite.experiments)
     run = a_run(replace(plan, suite=replace(plan.suite, experiments=other)), believable)
     assert interference.analyse(run) == []
+
+
+def test_where_only_the_uncontrolled_sleeper_was_run_it_serves_for_every_control():
+    plan = a_plan()
+    kept = tuple(
+        c for c in plan.cases if c.params["aggressor"] != "sleep" or c.params["control"] == "none"
+    )  # the suite's default slice
+    ids = {c.id for c in kept}
+    run = a_run(replace(plan, cases=kept, trials=tuple(t for t in plan.trials if t.case in ids)), believable)
+    found = cells(run)
+    assert Key("docker", "limits", "same", "cpu", "sleep") not in found
+    assert at(found, "spawn", "forks", "limits").protection == PROTECTED
+    assert at(found, "spawn", "cpu", "limits").worse == {"loss", "p99"}
+    assert interference.conclusion(interference.analyse(run))
+
+
+def test_a_limit_that_the_runtime_does_not_offer_is_named():
+    plan = a_plan(("docker",))
+    cases = tuple(replace(c, params={**c.params, "without": "io.read"}) for c in plan.cases)
+    found = interference.analyse(a_run(replace(plan, cases=cases), believable))
+    assert all("without io.read, which this runtime does not offer" in f.reason for f in found if f.case)

@@ -56,21 +56,25 @@ def test_limits_on_tasks_hold_a_fork_bomb_off_and_without_them_the_victim_is_sil
 
 
 def test_a_limit_that_does_not_hold_inverts_the_claim():
-    found = claims(lambda case, block: believable(replace(case, params={**case.params, "control": "none"}), block))
+    found = claims(
+        lambda case, block: believable(replace(case, params={**case.params, "control": "none"}), block)
+    )
     assert words(found, "P06", "at most 1.5 times") == "inverted"
     assert words(found, "P18", "at most 10 %") == "inverted"
     # What is the same with limits and without is not strictly worse.
-    assert words(found, "P18", "lose more without") == "inconclusive"
+    assert words(found, "P18", "lose more without") != "reproduced"
 
 
 def test_hard_limits_keep_the_loss_small_make_the_aggressor_pay_and_are_better_than_none():
     def held(case, block):
         deed = believable(case, block)
-        return replace(deed, during=0.95 - 0.003 * block) if case.params["control"] == "limits" else deed
+        limited = case.params["control"] == "limits" and case.params["aggressor"] != "sleep"
+        return replace(deed, during=0.95 - 0.003 * block) if limited else deed
 
     found = claims(held)
     assert words(found, "P18", "at most 10 %") == "reproduced"
-    assert words(found, "P18", "no less of their own") == "reproduced"  # 10 to 20 % of its own, 5 of the victim's
+    # 10 to 20 % of its own, and 5 % of the victim's.
+    assert words(found, "P18", "no less of their own") == "reproduced"
     assert words(found, "P18", "lose more without") == "reproduced"
     greedy = claims(lambda case, block: replace(held(case, block), other=100.0, alone=100.0))
     assert words(greedy, "P18", "no less of their own") == "inverted"
@@ -81,9 +85,13 @@ def test_what_was_only_borrowed_is_no_excess():
 
     plan = a_plan(victims=("cpu",), aggressors=("sleep", "cpu"))
     wanting = tuple(
-        replace(c, tenants=tuple(replace(t, args={**ARGS, "load": 1.0}) for t in c.tenants)) for c in plan.cases
+        replace(c, tenants=tuple(replace(t, args={**ARGS, "load": 1.0}) for t in c.tenants))
+        for c in plan.cases
     )
-    run = a_run(replace(plan, cases=wanting), lambda c, b: Deed(0.5 - 0.002 * b if c.params["aggressor"] == "cpu" else 1))
+    run = a_run(
+        replace(plan, cases=wanting),
+        lambda c, b: Deed(0.5 - 0.002 * b if c.params["aggressor"] == "cpu" else 1),
+    )
     found = evaluate(interference.matrix(run, Series(NO_SAMPLES)))
     assert words(found, "P18", "at most 10 %") == "reproduced"
 

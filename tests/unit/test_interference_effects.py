@@ -1,4 +1,5 @@
-"""The formulas of interference, and one trial read by them: what is lost, when it is back, who did not respond."""
+"""The formulas of interference, and one trial read by them: what is lost, when it is back, who did not
+respond."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ def test_a_higher_rate_never_has_a_lower_score(one, other, target):
 @given(POSITIVE, POSITIVE, POSITIVE, st.floats(0.01, 100))
 def test_degradation_has_no_unit(during, before, after, factor):
     plain = effects.loss(during, before, after)
-    assert effects.loss(during * factor, before * factor, after * factor) == pytest.approx(plain, rel=1e-9, abs=1e-9)
+    assert effects.loss(during * factor, before * factor, after * factor) == pytest.approx(
+        plain, rel=1e-9, abs=1e-9
+    )
     assert plain <= 1
 
 
@@ -61,7 +64,9 @@ def test_a_steady_drift_over_the_three_phases_is_no_loss(before, step, _one, _tw
 
 
 @given(st.floats(-1, 1), st.floats(0, 4), st.floats(0.01, 4))
-def test_the_excess_lies_between_nothing_and_the_loss_and_is_all_of_it_where_all_was_due(lost, entitled, demand):
+def test_the_excess_lies_between_nothing_and_the_loss_and_is_all_of_it_where_all_was_due(
+    lost, entitled, demand
+):
     fair = effects.fair_loss(entitled, demand)
     found = effects.excess(lost, fair)
     assert 0 <= fair <= 1
@@ -100,7 +105,8 @@ def test_adjusting_does_not_depend_on_the_order_of_the_cells(ps, rng):
 
 
 @given(
-    st.lists(st.floats(-100, 100), min_size=3, max_size=8), st.lists(st.floats(-100, 100), min_size=3, max_size=8)
+    st.lists(st.floats(-100, 100), min_size=3, max_size=8),
+    st.lists(st.floats(-100, 100), min_size=3, max_size=8),
 )
 def test_the_test_of_two_groups_is_welchs(one, other):
     from scipy.stats import ttest_ind
@@ -148,7 +154,9 @@ def test_a_trial_gives_back_what_was_taken(share, longer):
 
 def test_a_victim_that_stops_did_not_respond_and_is_not_compared_with_what_it_never_was_again():
     found = effect(Deed(silent_from=6, exit=Exit("oom", signal=9)))
-    assert found.loss == pytest.approx(0.75, abs=0.02)  # one of four windows; the dead phase after is no basis
+    assert found.loss == pytest.approx(
+        0.75, abs=0.02
+    )  # one of four windows; the dead phase after is no basis
     assert found.recovery is None and "not back" in found.reasons["recovery"]
     assert found.p99 is None and "nothing was completed" in found.reasons["p99"]
     assert found.missing == 8 and found.ended == "oom"

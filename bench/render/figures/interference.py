@@ -1,4 +1,5 @@
-"""Neighbours: a heat map a runtime, what controls change over all pairs, and one pair in the course of time."""
+"""Neighbours: a heat map a runtime, what controls change over all pairs, and one pair in the course of
+time."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.analysis.interference import setting, title
-from bench.analysis.neighbours import LIMITED, UNCONTROLLED, Cell
+from bench.analysis.neighbours import LIMITED, Cell
 from bench.analysis.standing import Overall, averages, overall
 from bench.model import Interval
+from bench.neighbours import UNCONTROLLED
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure, finish, legend, sheet
 from bench.render.numbers import plain
@@ -22,8 +24,8 @@ _DARKEST = 0.55
 _WORST = 32.0
 """The p99 ratio from which on a cell is as dark as it gets."""
 _CONTROLS = {
-    UNCONTROLLED: ("no control", "X", "r0"), LIMITED: ("limits", "o", "r1"), "weights": ("weights", "^", "r3"),
-    "cpuset": ("own CPUs", "s", "r4"),
+    UNCONTROLLED: ("no control", "X", "r0"), LIMITED: ("limits", "o", "r1"),
+    "weights": ("weights", "^", "r3"), "cpuset": ("own CPUs", "s", "r4"),
 }  # fmt: skip
 
 
@@ -45,17 +47,17 @@ def _heat(name: str, cells: Sequence[Cell], figure_id: str) -> Figure:
     for cell in cells:
         panels.setdefault(setting(cell), []).append(cell)
     rows = [len({c.key.victim for c in of}) for of in panels.values()]
-    with sheet(460, 24 + sum(74 + 34 * (n + 1) for n in rows), len(panels), height_ratios=[n + 1 for n in rows]) as (
-        canvas, grid,
-    ):  # fmt: skip
+    tall = 24 + sum(74 + 34 * (n + 1) for n in rows)
+    with sheet(460, tall, len(panels), height_ratios=[n + 1 for n in rows]) as (canvas, grid):
         for (axes,), (label, of) in zip(grid, panels.items(), strict=True):
             _panel(axes, label, of)
         return finish(
             canvas, figure_id, f"{name}: what each neighbour does.",
-            "Victims down, neighbours across. Upper half of a cell: the share of its work the victim loses; lower "
-            "half: its p99 latency as a multiple of that alone. Darker is worse, bold is beyond chance. A frame "
-            "with DNR: the victim did not respond, in so many of the trials. Apart: the neighbour that sleeps "
-            "(A/A), and the mean loss of a victim (its fragility) and by a neighbour (its aggressiveness).",
+            "Victims down, neighbours across. Upper half of a cell: the share of its work the victim "
+            "loses; lower half: its p99 latency as a multiple of that alone. Darker is worse, bold is beyond "
+            "chance. A frame with DNR: the victim did not respond, in so many of the trials. Apart: the "
+            "neighbour that sleeps (A/A), and the mean loss of a victim (its fragility) and by a neighbour "
+            "(its aggressiveness).",
         )  # fmt: skip
 
 
@@ -92,7 +94,9 @@ def _square(axes: Any, x: float, y: float, cell: Cell | None) -> None:
     top, low = _percent(lost), f"×{plain(p99, 2)}" if p99 else "–"
     if cell.dnr:
         top, low = "DNR", f"{cell.dnr} of {len(cell.judged)}"
-        axes.add_patch(_rectangle(x + 0.05, y + 0.05, 0.9, 0.9, fill=False, edgecolor=sentinel("fail"), linewidth=2.4))
+        axes.add_patch(
+            _rectangle(x + 0.05, y + 0.05, 0.9, 0.9, fill=False, edgecolor=sentinel("fail"), linewidth=2.4)
+        )
     for text, place, name in ((top, 0.27, "loss"), (low, 0.75, "p99")):
         bold = cell.dnr > 0 or name in cell.worse
         axes.text(x + 0.5, y + place, text, color=sentinel("ink" if bold else "soft"),
@@ -102,8 +106,10 @@ def _square(axes: Any, x: float, y: float, cell: Cell | None) -> None:
 def _half(axes: Any, x: float, y: float, colour: str, share: float) -> None:
     strength = min(max(share, 0.0), 1.0)
     axes.add_patch(
-        _rectangle(x + 0.03, y + 0.01, 0.94, 0.48, facecolor=sentinel(colour), alpha=0.04 + _DARKEST * strength,
-                   linewidth=0)
+        _rectangle(
+            x + 0.03, y + 0.01, 0.94, 0.48, facecolor=sentinel(colour), linewidth=0,
+            alpha=0.04 + _DARKEST * strength,
+        )
     )  # fmt: skip
 
 
@@ -196,8 +202,15 @@ def _course(material: Material, cells: Sequence[Cell]) -> Figure | None:
             one = _middle(cell)
             size = _window(cell)
             times = [(i + 0.5) * size for i in range(len(one.windows))]
-            style = {"color": sentinel(colour), "marker": marker, "markersize": 4, "dashes": dash or (None, None)}
-            work.plot(times, [100 * w.rate / (one.target or 1) for w in one.windows], label=setting(cell), **style)
+            style = {
+                "color": sentinel(colour),
+                "marker": marker,
+                "markersize": 4,
+                "dashes": dash or (None, None),
+            }
+            work.plot(
+                times, [100 * w.rate / (one.target or 1) for w in one.windows], label=setting(cell), **style
+            )
             known = [(t, 1e3 * w.p99) for t, w in zip(times, one.windows, strict=True) if w.p99]
             if known:
                 late.plot(*zip(*known, strict=True), **style)
@@ -213,7 +226,8 @@ def _course(material: Material, cells: Sequence[Cell]) -> Figure | None:
         name = material.names.get(chosen[0].key.runtime, chosen[0].key.runtime)
         return finish(
             canvas, "fig-course", f"{title(chosen[0])} in {name}, second by second.",
-            "The neighbour works in the shaded time. A window that the victim did not report counts as no work.",
+            "The neighbour works in the shaded time. A window that the victim did not report counts as no "
+            "work.",
         )  # fmt: skip
 
 
