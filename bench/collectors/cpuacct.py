@@ -13,7 +13,7 @@ from bench.collectors import Counter
 from bench.collectors.cgroup import FileReader
 from bench.host.cgroups import Cgroups, detect
 from bench.host.cgroups.counters import Source, keyed, one
-from bench.host.cgroups.guard import OUTER
+from bench.host.cgroups.leftovers import OUTER
 from bench.model import Missing
 
 if TYPE_CHECKING:
