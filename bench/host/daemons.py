@@ -15,8 +15,8 @@ from typing import Literal, get_args
 
 from bench.host import cgroups, engines
 from bench.host.cgroups import Cgroups, Hierarchy, formats
-from bench.host.cgroups.leftovers import OUTER
 from bench.host.cgroups.hierarchy import memberships
+from bench.host.cgroups.leftovers import OUTER
 from bench.host.vm import libvirtd
 from bench.ledger import process_start
 
