@@ -193,6 +193,6 @@ def _hidden(kinds: Mapping[str, Mapping[str, Finding]]) -> str:
     shared = sum(state(f) == "shared" for f in kinds["none"].values())
     note = f"; not as expected: {', '.join(odd)}" if odd else ""
     return (
-        f"By itself a new namespace changes few of them ({counts}{note}): {shared - len(everything)} of the "
+        f"By itself a new namespace changes few rows ({counts}{note}): {shared - len(everything)} of the "
         f"{shared} that a raw process shares need another root directory, fewer privileges or another kernel."
     )

@@ -99,7 +99,7 @@ def test_states_are_told_by_a_symbol_and_a_word_besides_their_colour(text):
 
 def test_the_picture_has_a_mark_of_its_own_shape_for_every_state(run, built):
     (figure,) = built.visibility.figures
-    for word in ("shared with the host", "one of its own", "none, or refused", "no answer"):
+    for word in ("shared with the host", "its own", "none or refused", "no answer"):
         assert word in figure.svg
     assert "Processes and users" in figure.svg and "namespace" in figure.svg
     assert not re.search(r"#01fe", figure.svg) and "var(--fail)" in figure.svg

@@ -17,8 +17,8 @@ ACROSS = 5
 _STEP = 1.0 / (ACROSS + 1.4)
 _LOOKS: dict[str | None, tuple[str, str, str, str]] = {
     "shared": ("shared with the host", "o", "fail", "fail"),
-    "own": ("one of its own", "o", "none", "fact"),
-    "restricted": ("none, or refused", "x", "soft", "soft"),
+    "own": ("its own", "o", "none", "fact"),
+    "restricted": ("none or refused", "x", "soft", "soft"),
     None: ("no answer", "_", "soft", "soft"),
 }
 """By state: its name, marker, and colours of face and edge. The shapes tell them apart as well."""
