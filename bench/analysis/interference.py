@@ -260,9 +260,7 @@ def _said_of_ranks(found: Sequence[Finding]) -> str:
     of = [f for f in found if f.id.startswith(RANK)]
     if not of:
         return ""
-    texts = [
-        f"{f.runtime} {percent(f.measured.estimate)}{_ends(f.measured)} {f.label}" for f in of if f.measured
-    ]
+    texts = [f"{f.runtime} ({_placed(f)})" for f in of]
     doubt = [f.runtime for f in of if f.evidence.get("apart") is False]
     note = (
         f"; {_listed(doubt)} {'is' if len(doubt) == 1 else 'are'} not told apart from the next"
@@ -270,6 +268,12 @@ def _said_of_ranks(found: Sequence[Finding]) -> str:
         else ""
     )
     return f"Least work is lost in {', then '.join(texts)}{note}"
+
+
+def _placed(finding: Finding) -> str:
+    assert finding.measured
+    ends = _ends(finding.measured).strip(" ()")
+    return ", ".join(filter(None, (percent(finding.measured.estimate), ends, finding.label)))
 
 
 def _said_of_silence(cell: Sequence[Finding]) -> str:
