@@ -182,7 +182,7 @@ def test_the_conclusion_says_what_limits_change_who_loses_least_and_who_was_sile
     said = interference.conclusion(interference.analyse(a_run(a_plan(), believable)))
     assert said.startswith("With limits a neighbour takes 5.") and "(70 % without)" in said
     assert "Least work is lost in " in said and "not told apart" in said
-    assert "Did not respond (DNR): cpu beside forks in namespace, no control, same core (5 of 5)" in said
+    assert "(DNR): cpu beside forks, no control, same core, in namespace (5 of 5) and docker (5 of 5)" in said
     assert interference.conclusion([]) == ""
 
 

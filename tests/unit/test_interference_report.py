@@ -45,7 +45,7 @@ def test_there_is_a_heat_map_for_every_runtime_no_wider_than_a_page(text):
 def test_a_silent_victim_is_marked_by_a_word_and_a_frame_and_not_by_colour_alone(text):
     svg = figure(text, "fig-heat-1")
     drawn = svg.split("</desc>")[1]
-    assert "DNR" in drawn and "5 of 5" in drawn
+    assert "DNR" in drawn and "5/5" in drawn
     frame = r"fill: none[^\"]*stroke: var\(--fail\)|stroke: var\(--fail\)[^\"]*fill: none"
     assert re.search(frame, drawn)
     quiet = html.render(judged(a_run(a_plan(), lambda case, block: Deed(1 - 0.002 * (block % 3)))))

@@ -89,7 +89,7 @@ def _square(axes: Any, x: float, y: float, cell: Cell | None, size: float) -> No
     _half(axes, x, y + 0.5, "r1", math.log(p99) / math.log(_WORST) if p99 else 0.0)
     top, low = _percent(lost), f"×{plain(p99, 2)}" if p99 else "–"
     if cell.dnr:
-        top, low = "DNR", f"{cell.dnr} of {len(cell.judged)}"
+        top, low = "DNR", f"{cell.dnr}/{len(cell.judged)}"
         axes.add_patch(
             _rectangle(x + 0.05, y + 0.05, 0.9, 0.9, fill=False, edgecolor=sentinel("fail"), linewidth=2.4)
         )
