@@ -50,22 +50,25 @@ def _heat(name: str, cells: Sequence[Cell], figure_id: str) -> Figure:
     tall = 24 + sum(74 + 34 * (n + 1) for n in rows)
     with sheet(460, tall, len(panels), height_ratios=[n + 1 for n in rows]) as (canvas, grid):
         for (axes,), (label, of) in zip(grid, panels.items(), strict=True):
-            _panel(axes, label, of)
+            _panel(axes, label, of, cells)
         return finish(
             canvas, figure_id, f"{name}: what each neighbour does.",
             "Above: work the victim loses. Below: its p99 latency, times that alone. Bold: beyond chance.",
         )  # fmt: skip
 
 
-def _panel(axes: Any, label: str, cells: Sequence[Cell]) -> None:
+def _panel(axes: Any, label: str, cells: Sequence[Cell], every: Sequence[Cell]) -> None:
+    """One control; every neighbour has the same place in all panels of a runtime, whose cells are `every`."""
     victims = list(dict.fromkeys(c.key.victim for c in cells))
-    quiet = list(dict.fromkeys(c.key.aggressor for c in cells if c.quiet))
-    others = list(dict.fromkeys(c.key.aggressor for c in cells if not c.quiet))
+    quiet = list(dict.fromkeys(c.key.aggressor for c in every if c.quiet))
+    others = list(dict.fromkeys(c.key.aggressor for c in every if not c.quiet))
     across = {name: float(i) for i, name in enumerate(quiet)}
     across |= {name: len(quiet) + bool(quiet) * _GAP + i for i, name in enumerate(others)}
     end = len(quiet) + bool(quiet) * _GAP + len(others) + _GAP
     down = {name: float(i) for i, name in enumerate(victims)}
     below = len(victims) + _GAP
+    here = {c.key.aggressor for c in cells}
+    across = {name: x for name, x in across.items() if name in here}
     found = {(c.key.victim, c.key.aggressor): c for c in cells}
     for victim, y in down.items():
         for aggressor, x in across.items():
@@ -164,10 +167,8 @@ def _overall(material: Material, found: Sequence[Overall]) -> Figure | None:
         lost.set_xlim(-4, 104)
         late.set_xlabel("p99 latency, times that alone")
         late.set_xscale("log")
-        middles = [o.p99.estimate for o in found if o.p99]
-        if middles:  # of few blocks an interval may be longer than any axis
-            late.set_xlim(min(1.0, *middles) / 2, max(middles) * 3)
-        _steps(late.xaxis)
+        middles = [1.0, *(o.p99.estimate for o in found if o.p99)]
+        _steps(late.xaxis, min(middles) / 2, max(middles) * 3)  # an interval of few blocks may be longer
         lost.set_yticks(range(len(runtimes)), [material.names.get(r, r) for r in runtimes])
         lost.set_ylim(len(runtimes) - 0.4, -0.6)
         for axes in (lost, late):
@@ -179,11 +180,15 @@ def _overall(material: Material, found: Sequence[Overall]) -> Figure | None:
         )  # fmt: skip
 
 
-def _steps(axis: Any) -> None:
-    """Ticks of a logarithmic axis at 1, 2, 5 and 10: it may be shorter than a power of ten."""
+def _steps(axis: Any, low: float, high: float) -> None:
+    """The ends of a logarithmic axis, and its ticks: more of them where it is shorter than a power of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
+    span = high / low
+    axis.set_major_locator(
+        LogLocator(10, (1.0, 2.0, 5.0) if span < 60 else (1.0, 3.0) if span < 3000 else (1.0,))
+    )
+    axis.axes.set(**{f"{axis.axis_name}lim": (low, high)})
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 
@@ -232,10 +237,8 @@ def _course(material: Material, cells: Sequence[Cell]) -> Figure | None:
         work.set_ylim(bottom=-5)
         late.set_ylabel("p99, ms")
         late.set_yscale("log")
-        _steps(late.yaxis)
-        drawn = [1e3 * w.p99 for c in chosen for w in _middle(c).windows if w.p99]
-        if drawn:
-            late.set_ylim(min(drawn) / 2, max(drawn) * 2)
+        drawn = [1e3 * w.p99 for c in chosen for w in _middle(c).windows if w.p99] or [1.0]
+        _steps(late.yaxis, min(drawn) / 2, max(drawn) * 2)
         late.set_xlabel("seconds")
         legend(canvas, work)
         name = material.names.get(chosen[0].key.runtime, chosen[0].key.runtime)
