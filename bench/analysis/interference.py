@@ -7,7 +7,7 @@ p99.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -260,33 +260,36 @@ def _said_of_ranks(found: Sequence[Finding]) -> str:
     of = [f for f in found if f.id.startswith(RANK)]
     if not of:
         return ""
-    texts = [
-        f"{f.runtime} {percent(f.measured.estimate)}{_ends(f.measured)} {f.label}" for f in of if f.measured
-    ]
+    texts = [f"{f.runtime} ({_placed(f)})" for f in of]
     doubt = [f.runtime for f in of if f.evidence.get("apart") is False]
-    note = (
-        f"; {_listed(doubt)} {'is' if len(doubt) == 1 else 'are'} not told apart from the next"
-        if doubt
-        else ""
-    )
+    note = f" (not told apart from the next: {_listed(doubt)})" if doubt else ""
     return f"Least work is lost in {', then '.join(texts)}{note}"
+
+
+def _placed(finding: Finding) -> str:
+    assert finding.measured
+    ends = _ends(finding.measured).strip(" ()")
+    return ", ".join(filter(None, (percent(finding.measured.estimate), ends, finding.label)))
 
 
 def _said_of_silence(cell: Sequence[Finding]) -> str:
     of = [f for f in cell if f.evidence.get("dnr")]
-    texts = [f"{f.experiment} in {f.runtime}, {f.label} ({f.evidence['dnr']} of {len(f.values)})" for f in of]
-    return f"Did not respond (DNR): {_few(texts)}" if texts else ""
+    times = {f.id: f" ({f.evidence['dnr']} of {len(f.values)})" for f in of}
+    return f"Did not respond (DNR): {_by_pair(of, times)}" if of else ""
 
 
 def _said_of_failure(cell: Sequence[Finding]) -> str:
     of = [f for f in cell if f.evidence.get("protection") in (UNPROTECTED, HARMFUL)]
-    texts = [f"{f.experiment} in {f.runtime}, {f.label}" for f in of]
-    return f"Not protected in spite of a control: {_few(texts)}" if texts else ""
+    return f"Not protected in spite of a control: {_by_pair(of, {})}" if of else ""
 
 
-def _few(texts: Sequence[str], most: int = 3) -> str:
-    more = len(texts) - most
-    return "; ".join([*texts[:most], f"and {more} more" if more > 0 else ""]).removesuffix("; ")
+def _by_pair(found: Sequence[Finding], notes: Mapping[str, str], most: int = 3) -> str:
+    """Pairs with the runtimes in which it was so: "spawn beside forks, no control, in process and docker"."""
+    pairs: dict[str, list[str]] = {}
+    for f in found:
+        pairs.setdefault(f"{f.experiment}, {f.label}", []).append(f"{f.runtime}{notes.get(f.id, '')}")
+    texts = [f"{pair}, in {_listed(runtimes)}" for pair, runtimes in pairs.items()]
+    return "; ".join([*texts[:most], *([f"and {len(texts) - most} more"] if len(texts) > most else [])])
 
 
 def _number(finding: Finding, name: str) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bench.analysis.claims import Evaluated, Word
 from bench.analysis.effects import excess
 from bench.analysis.neighbours import LIMITED, WEIGHTED, Cell, exponential, lost, slowed
+from bench.analysis.significance import LEAST
 from bench.analysis.standing import averaged, paired
 from bench.analysis.stats import interval
 from bench.model import Interval
@@ -94,7 +95,7 @@ def bound(found: Interval | None, least: float | None = None, most: float | None
     decides."""
     if found is None:
         return "not applicable"
-    if found.low is None or found.high is None:
+    if found.low is None or found.high is None or found.n < LEAST:
         return "inconclusive"
     if least is not None:
         return "reproduced" if found.low >= least else "inverted" if found.high < least else "inconclusive"
@@ -109,7 +110,8 @@ def _outcome(found: Interval | None, missing: str, unit: str, *, least: float | 
         return word, None, missing
     if found.low is None or found.high is None:
         return word, found, f"{_show(found.estimate, unit)}; too few blocks for an interval{note}"
-    ends = f"95 % {_show(found.low, unit)} … {_show(found.high, unit)}"
+    low, high = (_show(end, unit).removesuffix(f" {unit}") for end in (found.low, found.high))
+    ends = f"95 % {low} … {high}{' %' if unit == '%' else ''}"
     return word, found, f"{_show(found.estimate, unit)}, {ends}, {found.n} blocks{note}"
 
 
@@ -152,7 +154,7 @@ def _forks_free(cells: Cells) -> Outcome:
         return word, None, f"without limits {_dnr(free)}, with limits {_dnr(held)}"
     found = exponential(interval(paired(free, held, slowed)))
     return _outcome(found, "no block has a latency of both", "times", least=1.0,
-                    note=f"; without limits {_dnr(free)}, with limits {_dnr(held)}")  # fmt: skip
+                    note=_silent(free))  # fmt: skip
 
 
 def _dnr(cells: Cells) -> str:

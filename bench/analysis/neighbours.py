@@ -15,6 +15,7 @@ from bench.analysis import effects, entitlement
 from bench.analysis.effects import Effect
 from bench.analysis.felt import felt
 from bench.analysis.series import Series
+from bench.analysis.significance import LEAST
 from bench.analysis.stats import interval, mean
 from bench.analysis.windows import schedule, span
 from bench.frames import Run
@@ -184,10 +185,11 @@ def multiples(ratios: Sequence[float | None]) -> Interval | None:
 
 
 def exponential(found: Interval | None) -> Interval | None:
-    """The ratio whose logarithm this is."""
+    """The ratio whose logarithm this is; below `LEAST` trials without an interval, which would mean nothing."""
     if found is None:
         return None
-    low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
+    ends = (None, None) if found.n < LEAST else (found.low, found.high)
+    low, high = (None if end is None else math.exp(end) for end in ends)
     return Interval(math.exp(found.estimate), low, high, found.n)
 
 

@@ -16,6 +16,8 @@ from bench.analysis.neighbours import MEASURES, QUIET, Cell
 from bench.analysis.significance import LEAST
 from bench.neighbours import UNCONTROLLED
 
+Quiet = dict[tuple[str, str], list[Cell]]
+"""The A/A cells by runtime and victim."""
 RATE = 0.05
 """Share of false discoveries that is accepted among the cells called worse, and among those called better."""
 LEAST_FELT: Mapping[str, float] = {"loss": 0.01, "p99": math.log(1.1)}
@@ -42,21 +44,26 @@ WORDS: Mapping[str, str] = {
 
 def judged(cells: Sequence[Cell]) -> list[Cell]:
     """The cells with their noise floor, with what is worse than it, and with what their control is worth."""
-    return _protections(_compared(_worse([replace(c, floor=_floor(c, cells)) for c in cells])))
+    quiet: Quiet = {}
+    for cell in cells:
+        if cell.quiet and cell.judged:
+            quiet.setdefault((cell.key.runtime, cell.key.victim), []).append(cell)
+    floors = {of: _floor(still) for of, still in quiet.items()}
+    floored = [replace(c, floor=floors.get((c.key.runtime, c.key.victim), {})) for c in cells]
+    return _protections(_compared(_worse(floored, quiet)))
 
 
-def _floor(cell: Cell, cells: Sequence[Cell]) -> dict[str, float]:
-    """What the A/A trials of that victim in that runtime reach by chance, by measure; {} without any."""
-    quiet = [c for c in cells if c.quiet and _same(c, cell, "runtime", "victim")]
+def _floor(quiet: Sequence[Cell]) -> dict[str, float]:
+    """What those A/A trials reach by chance, by measure; {} without any."""
     sizes = {name: [abs(v) for c in quiet for v in of(c).values()] for name, of in MEASURES.items()}
     return {name: quantile(found, TAIL) for name, found in sizes.items() if found}
 
 
-def _worse(cells: Sequence[Cell]) -> list[Cell]:
+def _worse(cells: Sequence[Cell], quiet: Quiet) -> list[Cell]:
     """Tested against the sleeping neighbour; one family over all cells and both measures."""
     asked: dict[tuple[int, str], float] = {}
     for index, cell in enumerate(cells):
-        still = _still(cell, cells)
+        still = _still(cell, quiet)
         if cell.quiet or not still:
             continue
         for name, of in MEASURES.items():
@@ -73,11 +80,10 @@ def _worse(cells: Sequence[Cell]) -> list[Cell]:
     return result
 
 
-def _still(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
+def _still(cell: Cell, quiet: Quiet) -> list[Cell]:
     """The A/A cell with the same control and placement; where that was not run, all of the same victim."""
-    key = cell.key._replace(aggressor=QUIET)
-    alike = [c for c in cells if c.key == key and c.judged]
-    return alike or [c for c in cells if c.quiet and c.judged and _same(c, cell, "runtime", "victim")]
+    every = quiet.get((cell.key.runtime, cell.key.victim), [])
+    return [c for c in every if c.key == cell.key._replace(aggressor=QUIET)] or every
 
 
 def _least(cell: Cell, name: str) -> float:
@@ -129,7 +135,3 @@ def _word(cell: Cell, free: Cell | None) -> str:
     if still or cell.worse - free.worse:
         return PARTLY if less else UNPROTECTED
     return PROTECTED if less >= harmed else UNCLEAR
-
-
-def _same(one: Cell, other: Cell, *names: str) -> bool:
-    return all(getattr(one.key, name) == getattr(other.key, name) for name in names)

@@ -100,7 +100,8 @@ def _gain(free: Mapping[Pair, Cell], held: Mapping[Pair, Cell]) -> Gain | None:
     pairs = sorted(free.keys() & held.keys())
     sides = [free[p] for p in pairs], [held[p] for p in pairs]
     without, within = (interval(averaged(side, lost)) for side in sides)
-    saved, calm = interval(paired(*sides, lost)), interval(paired(*sides, slowed))
+    saved = bounded(interval(paired(*sides, lost)), None, 1.0)
+    calm = interval(paired(*sides, slowed))
     if without is None or within is None or saved is None:
         return None
     some = held[pairs[0]]

@@ -34,6 +34,8 @@ class Entry:
     key: str = ""
     small: str = ""
     title: str = ""
+    kind: str = "num"
+    """ "num", or "text" for what is read from the left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Interference:
-    """The section. `gains`, `ranks`: rows of entries; `words`: what is said of a control, and its meaning."""
+    """The section; what came out stands at the top of the report.
 
-    outcome: str
+    `gains`, `ranks`: rows of entries; `words`: what is said of a control, and its meaning.
+    """
+
     figures: tuple[Figure, ...]
     heads: tuple[str, ...]
     gains: tuple[tuple[Entry, ...], ...]
@@ -80,7 +84,6 @@ def section(
     by_case = {f.case: f for f in found if f.section == NEIGHBOURS and f.case}
     said = {c.protection for c in cells}
     return Interference(
-        outcome=interference.conclusion(found),
         figures=figures,
         heads=HEADS,
         gains=tuple(_gain(g) for g in gains(cells)),
@@ -116,7 +119,7 @@ def _row(cell: Cell, finding: Finding, anchor: str) -> Row:
     silent = f"{cell.dnr}{numbers.SPACE}/{numbers.SPACE}{len(cell.judged)}" if cell.judged else numbers.NONE
     worst = f"worst {numbers.plain(min((s for e in cell.judged for s in e.scores), default=0.0), 2)}"
     entries = (
-        Entry("Control", interference.setting(cell), interference.setting(cell)),
+        _words("Control", interference.setting(cell)),
         _share("Work lost", cell.loss, cell, "loss"),
         _ratio("p99 latency", cell.p99, cell, "p99"),
         _share("Isolation", cell.isolation, cell, "loss", worst if cell.judged else ""),
@@ -125,7 +128,7 @@ def _row(cell: Cell, finding: Finding, anchor: str) -> Row:
         _seconds("Back after", cell),
         _share("Work conserved", cell.work, cell, "work"),
         Entry("DNR", silent, str(cell.dnr)),
-        Entry("Protection", cell.protection or numbers.NONE, cell.protection),
+        _words("Protection", cell.protection),
     )
     return Row(
         anchor, interference.title(cell), entries, cell.dnr > 0, finding.reason, finding.fix, _evidence(cell)
@@ -142,7 +145,7 @@ def _share(head: str, found: Interval | None, cell: Cell, name: str, small: str 
 def _ratio(head: str, found: Interval | None, cell: Cell | None = None, name: str = "") -> Entry:
     if found is None:
         return _missing(head, cell, name)
-    known = found.low is not None and found.high is not None
+    known = found.low is not None and found.high is not None and found.low < found.high
     small = (
         numbers.span(*(f"×{numbers.plain(v)}" for v in (found.low, found.high) if v is not None))
         if known
@@ -167,7 +170,7 @@ def _missing(head: str, cell: Cell | None, name: str) -> Entry:
 
 
 def _ends(found: Interval, unit: str) -> str:
-    if found.low is None or found.high is None:
+    if found.low is None or found.high is None or found.low == found.high:
         return ""
     return numbers.span(*(numbers.quantity(v, unit) for v in (found.low, found.high)))
 
@@ -198,28 +201,32 @@ def _gain(gain: Gain) -> tuple[Entry, ...]:
     calm = _ratio("p99 without : with", gain.calmer)
     verdict = "better than none" if gain.clear else "not better than none, as far as this run can tell"
     return (
-        Entry("Runtime", named(gain.runtime, gain.emulated), gain.runtime),
-        Entry("Control", gain.control, gain.control),
+        _words("Runtime", named(gain.runtime, gain.emulated)),
+        _words("Control", gain.control),
         Entry("Pairs", str(gain.pairs), str(gain.pairs)),
         _plain("Lost without", gain.free),
         _plain("Lost with", gain.held),
         _plain("Saved", gain.saved),
         calm,
-        Entry("So it is", verdict, verdict),
+        _words("So it is", verdict),
     )
 
 
 def _rank(standing: Standing, place: int) -> tuple[Entry, ...]:
-    apart = {True: "yes", False: "no", None: numbers.NONE}[standing.apart]
+    apart = {True: "yes", False: "no", None: ""}[standing.apart]
     return (
         Entry("Place", str(place), str(place)),
-        Entry("Runtime", standing.runtime, standing.runtime),
-        Entry("Control", standing.control, standing.control),
+        _words("Runtime", standing.runtime),
+        _words("Control", standing.control),
         Entry("Pairs", str(standing.pairs), str(standing.pairs)),
         _plain("Work lost", standing.loss),
         _ratio("p99 latency", standing.p99),
-        Entry("Apart from the next", apart, apart),
+        _words("Apart from the next", apart),
     )
+
+
+def _words(head: str, text: str) -> Entry:
+    return Entry(head, text or numbers.NONE, text, kind="text")
 
 
 def _plain(head: str, found: Interval) -> Entry:

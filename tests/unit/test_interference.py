@@ -182,7 +182,7 @@ def test_the_conclusion_says_what_limits_change_who_loses_least_and_who_was_sile
     said = interference.conclusion(interference.analyse(a_run(a_plan(), believable)))
     assert said.startswith("With limits a neighbour takes 5.") and "(70 % without)" in said
     assert "Least work is lost in " in said and "not told apart" in said
-    assert "Did not respond (DNR): cpu beside forks in namespace, no control, same core (5 of 5)" in said
+    assert "(DNR): cpu beside forks, no control, same core, in namespace (5 of 5) and docker (5 of 5)" in said
     assert interference.conclusion([]) == ""
 
 
@@ -212,3 +212,8 @@ def test_a_limit_that_the_runtime_does_not_offer_is_named():
     cases = tuple(replace(c, params={**c.params, "without": "io.read"}) for c in plan.cases)
     found = interference.analyse(a_run(replace(plan, cases=cases), believable))
     assert all("without io.read, which this runtime does not offer" in f.reason for f in found if f.case)
+
+
+def test_a_victim_that_lost_nearly_everything_has_lost_everything():
+    found = cells(a_run(a_plan(), lambda c, b: Deed(0.04) if c.params["aggressor"] == "cpu" else Deed()))
+    assert at(found, "cpu", "cpu").dnr == 5 and at(found, "cpu", "cpu").loss.estimate == 1.0

@@ -148,3 +148,11 @@ def test_a_claim_without_cells_is_said_once_not_to_apply_and_a_run_without_neigh
     weights = [one for one in found if one.claim.id == "P20"]
     assert [one.word for one in weights] == ["not applicable"] * 2
     assert evaluate([]) == []
+
+
+def test_a_fork_bomb_that_is_felt_threefold_with_limits_is_not_held_off():
+    def does(case, block):
+        deed = believable(case, block)
+        return replace(deed, p99=3.0) if case.params["control"] == "limits" else deed
+
+    assert words(claims(does), "P06", "at most 1.5 times") == "inverted"

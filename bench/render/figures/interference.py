@@ -4,7 +4,7 @@ time."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.analysis.interference import setting, title
@@ -50,41 +50,40 @@ def _heat(name: str, cells: Sequence[Cell], figure_id: str) -> Figure:
     tall = 24 + sum(74 + 34 * (n + 1) for n in rows)
     with sheet(460, tall, len(panels), height_ratios=[n + 1 for n in rows]) as (canvas, grid):
         for (axes,), (label, of) in zip(grid, panels.items(), strict=True):
-            _panel(axes, label, of)
+            _panel(axes, label, of, cells)
         return finish(
             canvas, figure_id, f"{name}: what each neighbour does.",
-            "Victims down, neighbours across. Upper half of a cell: the share of its work the victim "
-            "loses; lower half: its p99 latency as a multiple of that alone. Darker is worse, bold is beyond "
-            "chance. A frame with DNR: the victim did not respond, in so many of the trials. Apart: the "
-            "neighbour that sleeps (A/A), and the mean loss of a victim (its fragility) and by a neighbour "
-            "(its aggressiveness).",
+            "Above: work the victim loses. Below: its p99 latency, times that alone. Bold: beyond chance.",
         )  # fmt: skip
 
 
-def _panel(axes: Any, label: str, cells: Sequence[Cell]) -> None:
+def _panel(axes: Any, label: str, cells: Sequence[Cell], every: Sequence[Cell]) -> None:
+    """One control; every neighbour has the same place in all panels of a runtime, whose cells are `every`."""
     victims = list(dict.fromkeys(c.key.victim for c in cells))
-    quiet = list(dict.fromkeys(c.key.aggressor for c in cells if c.quiet))
-    others = list(dict.fromkeys(c.key.aggressor for c in cells if not c.quiet))
+    quiet = list(dict.fromkeys(c.key.aggressor for c in every if c.quiet))
+    others = list(dict.fromkeys(c.key.aggressor for c in every if not c.quiet))
     across = {name: float(i) for i, name in enumerate(quiet)}
     across |= {name: len(quiet) + bool(quiet) * _GAP + i for i, name in enumerate(others)}
     end = len(quiet) + bool(quiet) * _GAP + len(others) + _GAP
     down = {name: float(i) for i, name in enumerate(victims)}
     below = len(victims) + _GAP
+    here = {c.key.aggressor for c in cells}
+    across = {name: x for name, x in across.items() if name in here}
     found = {(c.key.victim, c.key.aggressor): c for c in cells}
     for victim, y in down.items():
         for aggressor, x in across.items():
-            _square(axes, x, y, found.get((victim, aggressor)))
+            _square(axes, x, y, found.get((victim, aggressor)), _size(across))
     for axis, places in (("victim", down), ("aggressor", across)):
         for name, value in averages(cells, axis).items():
             x, y = (end, places[name]) if axis == "victim" else (places[name], below)
-            axes.text(x + 0.5, y + 0.5, _percent(value), ha="center", va="center", fontsize=10,
+            axes.text(x + 0.5, y + 0.5, _percent(value), ha="center", va="center", fontsize=_size(across),
                       color=sentinel("soft"))  # fmt: skip
     _ends(axes, label, {**across, "mean": end}, {**down, "mean": below})
 
 
-def _square(axes: Any, x: float, y: float, cell: Cell | None) -> None:
+def _square(axes: Any, x: float, y: float, cell: Cell | None, size: float) -> None:
     """One cell: two halves, or a frame with DNR; a dash where nothing was measured."""
-    middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 10}
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size}
     if cell is None or cell.loss is None:
         axes.text(x + 0.5, y + 0.5, "–", color=sentinel("soft"), **middle)
         return
@@ -93,7 +92,7 @@ def _square(axes: Any, x: float, y: float, cell: Cell | None) -> None:
     _half(axes, x, y + 0.5, "r1", math.log(p99) / math.log(_WORST) if p99 else 0.0)
     top, low = _percent(lost), f"×{plain(p99, 2)}" if p99 else "–"
     if cell.dnr:
-        top, low = "DNR", f"{cell.dnr} of {len(cell.judged)}"
+        top, low = "DNR", f"{cell.dnr}/{len(cell.judged)}"
         axes.add_patch(
             _rectangle(x + 0.05, y + 0.05, 0.9, 0.9, fill=False, edgecolor=sentinel("fail"), linewidth=2.4)
         )
@@ -136,6 +135,11 @@ def _ends(axes: Any, label: str, across: dict[str, float], down: dict[str, float
         axes.spines[side].set_visible(False)
 
 
+def _size(across: Mapping[str, float]) -> float:
+    """Of the numbers in cells, in pixels: what fits beside so many neighbours."""
+    return 11.5 if len(across) <= 6 else 9.5
+
+
 def _percent(share: float) -> str:
     return f"{round(100 * share) + 0:d} %".replace("-", "−")
 
@@ -163,8 +167,8 @@ def _overall(material: Material, found: Sequence[Overall]) -> Figure | None:
         lost.set_xlim(-4, 104)
         late.set_xlabel("p99 latency, times that alone")
         late.set_xscale("log")
-        late.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        late.xaxis.set_minor_formatter(lambda value, _: "")
+        middles = [1.0, *(o.p99.estimate for o in found if o.p99)]
+        _steps(late.xaxis, min(middles) / 2, max(middles) * 3)  # an interval of few blocks may be longer
         lost.set_yticks(range(len(runtimes)), [material.names.get(r, r) for r in runtimes])
         lost.set_ylim(len(runtimes) - 0.4, -0.6)
         for axes in (lost, late):
@@ -174,6 +178,19 @@ def _overall(material: Material, found: Sequence[Overall]) -> Figure | None:
             canvas, "fig-neighbours", "What a control changes.",
             "Means over all pairs of a victim and a neighbour, with 95 % intervals over the blocks.",
         )  # fmt: skip
+
+
+def _steps(axis: Any, low: float, high: float) -> None:
+    """The ends of a logarithmic axis, and its ticks: more of them where it is shorter than a power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    span = high / low
+    axis.set_major_locator(
+        LogLocator(10, (1.0, 2.0, 5.0) if span < 60 else (1.0, 3.0) if span < 3000 else (1.0,))
+    )
+    axis.axes.set(**{f"{axis.axis_name}lim": (low, high)})
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _scaled(found: Interval, factor: float) -> Interval:
@@ -220,7 +237,8 @@ def _course(material: Material, cells: Sequence[Cell]) -> Figure | None:
         work.set_ylim(bottom=-5)
         late.set_ylabel("p99, ms")
         late.set_yscale("log")
-        late.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        drawn = [1e3 * w.p99 for c in chosen for w in _middle(c).windows if w.p99] or [1.0]
+        _steps(late.yaxis, min(drawn) / 2, max(drawn) * 2)
         late.set_xlabel("seconds")
         legend(canvas, work)
         name = material.names.get(chosen[0].key.runtime, chosen[0].key.runtime)
