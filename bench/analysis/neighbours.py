@@ -185,7 +185,7 @@ def multiples(ratios: Sequence[float | None]) -> Interval | None:
 
 
 def exponential(found: Interval | None) -> Interval | None:
-    """The ratio whose logarithm this is; below `LEAST` trials without an interval, which would mean nothing."""
+    """The ratio whose logarithm this is; below `LEAST` trials without an interval."""
     if found is None:
         return None
     ends = (None, None) if found.n < LEAST else (found.low, found.high)
