@@ -84,6 +84,8 @@ class Effect:
     trial: int
     block: int
     target: float | None = None
+    asked: float | None = None
+    """Completions per second that the victim says it asks for; the target is less where it cannot keep up."""
     windows: tuple[Window, ...] = ()
     scores: tuple[float, ...] = ()
     missing: int = 0
@@ -131,9 +133,9 @@ def effect(record: TrialRecord, plan: Schedule | None) -> Effect:
     p50, p99 = (_impact(record, name, reasons, back is not None) for name in ("p50", "p99"))
     mine, undisturbed, beside = _aggressor(record, plan, reasons)
     return Effect(
-        record.index, record.block, target, windows, tuple(scores["during"]),
-        sum(not w.said for w in windows), lost, p50, p99, silent, back, mine, undisturbed, beside,
-        ended, reasons,
+        record.index, record.block, target, seen.stated(victim, "victim.target"), windows,
+        tuple(scores["during"]), sum(not w.said for w in windows), lost, p50, p99, silent, back,
+        mine, undisturbed, beside, ended, reasons,
     )  # fmt: skip
 
 

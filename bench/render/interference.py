@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.analysis import interference
 from bench.analysis.felt import RESOURCES, STEAL, THROTTLED
+from bench.analysis.interference_words import setting, title
 from bench.analysis.neighbours import SECTION as NEIGHBOURS
 from bench.analysis.neighbours import Cell
 from bench.analysis.protection import WORDS
 from bench.analysis.standing import Gain, Standing, gains, ranking
+from bench.analysis.stats import mean
 from bench.analysis.wording import named
 from bench.model import Finding, Interval, Scalar
 from bench.render import numbers
@@ -119,7 +120,7 @@ def _row(cell: Cell, finding: Finding, anchor: str) -> Row:
     silent = f"{cell.dnr}{numbers.SPACE}/{numbers.SPACE}{len(cell.judged)}" if cell.judged else numbers.NONE
     worst = f"worst {numbers.plain(min((s for e in cell.judged for s in e.scores), default=0.0), 2)}"
     entries = (
-        _words("Control", interference.setting(cell)),
+        _words("Control", setting(cell)),
         _share("Work lost", cell.loss, cell, "loss"),
         _ratio("p99 latency", cell.p99, cell, "p99"),
         _share("Isolation", cell.isolation, cell, "loss", worst if cell.judged else ""),
@@ -130,9 +131,7 @@ def _row(cell: Cell, finding: Finding, anchor: str) -> Row:
         Entry("DNR", silent, str(cell.dnr)),
         _words("Protection", cell.protection),
     )
-    return Row(
-        anchor, interference.title(cell), entries, cell.dnr > 0, finding.reason, finding.fix, _evidence(cell)
-    )
+    return Row(anchor, title(cell), entries, cell.dnr > 0, finding.reason, finding.fix, _evidence(cell))
 
 
 def _share(head: str, found: Interval | None, cell: Cell, name: str, small: str | None = None) -> Entry:
@@ -179,6 +178,11 @@ def _evidence(cell: Cell) -> tuple[tuple[str, str], ...]:
     """Means of the phase during: what the victim waited for, was held back or robbed of, and its median
     latency."""
     found: list[tuple[str, str]] = []
+    asked = mean([e.asked for e in cell.judged if e.asked is not None])
+    alone = mean([e.target for e in cell.judged if e.target is not None])
+    if alone is not None:
+        of = "" if asked is None else f" of {numbers.quantity(asked, '1/s')} asked for"
+        found.append(("rate alone", f"{numbers.quantity(alone, '1/s')}{of}"))
     if cell.p50 is not None:
         found.append(("p50", f"×{numbers.plain(cell.p50.estimate)}"))
     for resource in RESOURCES:

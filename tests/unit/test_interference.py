@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from interference_material import Deed, a_plan, a_run, believable
 
-from bench.analysis import interference, standing
+from bench.analysis import interference, interference_words, standing
 from bench.analysis.neighbours import Key
 from bench.analysis.protection import HARMFUL, HARMLESS, PARTLY, PROTECTED, UNCLEAR, UNPROTECTED
 from bench.analysis.series import Series
@@ -158,7 +158,7 @@ def test_a_runtime_without_limits_is_ranked_as_it_is():
 def test_an_emulated_machine_is_shown_and_takes_no_part_in_rankings_or_in_the_conclusion():
     run = a_run(a_plan(("namespace", "docker", "libvirt"), emulated=("libvirt",)), believable)
     found = interference.analyse(run)
-    assert {f.runtime for f in found if f.id.startswith(interference.RANK)} == {"namespace", "docker"}
+    assert {f.runtime for f in found if f.id.startswith(interference_words.RANK)} == {"namespace", "docker"}
     assert any(f.emulated for f in found) and all(f.emulated == (f.runtime == "libvirt") for f in found)
     said = interference.conclusion(found)
     assert "libvirt (emulated)" in said and said.count("libvirt") == 1

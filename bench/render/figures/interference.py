@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.analysis.interference import setting, title
+from bench.analysis.interference_words import setting, title
 from bench.analysis.neighbours import LIMITED, Cell
 from bench.analysis.standing import Overall, averages, overall
 from bench.model import Interval
