@@ -243,7 +243,7 @@ def _course(material: Material, cells: Sequence[Cell]) -> Figure | None:
         legend(canvas, work)
         name = material.names.get(chosen[0].key.runtime, chosen[0].key.runtime)
         return finish(
-            canvas, "fig-course", f"{title(chosen[0])} in {name}, second by second.",
+            canvas, "fig-course", f"{title(chosen[0])} in {name}, window by window.",
             "The neighbour works in the shaded time. A window that the victim did not report counts as no "
             "work.",
         )  # fmt: skip
