@@ -62,7 +62,7 @@ def test_an_emulated_machine_is_in_no_picture_of_what_controls_change(text):
 
 
 def test_the_course_of_the_pair_to_which_limits_matter_most_is_drawn(text):
-    assert "beside forks in docker, second by second" in figure(text, "fig-course")
+    assert "beside forks in docker, window by window" in figure(text, "fig-course")
 
 
 def test_every_cell_has_a_row_with_every_number_or_a_dash_with_its_reason(run, text):
