@@ -96,15 +96,13 @@ def _of_gain(gain: Gain) -> Finding:
         gain.control,
         gain.emulated,
     )
-    calm = (
-        "" if gain.calmer is None else f"; the p99 latency is {times(gain.calmer)} that with it, without it"
-    )
+    calm = "" if gain.calmer is None else f"; without it the p99 latency is {times(gain.calmer)} that with it"
     shown = "" if gain.clear else "; no better than without it, as far as this run can tell"
     return replace(
         blank,
         measured=gain.saved,
         deviation=_less_one(gain.calmer),
-        reason=f"beside {gain.pairs} neighbours {percent(gain.free.estimate)} of the work is lost without "
+        reason=f"over {_pairs(gain.pairs)} {percent(gain.free.estimate)} of the work is lost without "
         f"control and {percent(gain.held.estimate)} with {gain.control}{calm}{shown}",
         evidence={
             "pairs": gain.pairs, "loss.free": gain.free.estimate, "loss.held": gain.held.estimate,
@@ -123,11 +121,15 @@ def _of_standing(standing: Standing, place: int) -> Finding:
         blank,
         measured=standing.loss,
         deviation=_less_one(standing.p99),
-        reason=f"place {place} over the {standing.pairs} pairs that all have, {control}{apart}",
+        reason=f"place {place} over {_pairs(standing.pairs)} that all have, {control}{apart}",
         evidence={
             "place": place, "pairs": standing.pairs, "control": standing.control, "apart": standing.apart,
         },
     )  # fmt: skip
+
+
+def _pairs(n: int) -> str:
+    return "1 pair" if n == 1 else f"{n} pairs"
 
 
 def _less_one(ratio: Interval | None) -> Interval | None:

@@ -10,7 +10,7 @@ import pytest
 from interference_material import Deed, a_plan, a_run, believable
 
 from bench import analysis
-from bench.render import html, palette
+from bench.render import document, html, palette
 from bench.render.interference import HEADS
 from bench.render.numbers import NONE
 
@@ -77,6 +77,11 @@ def test_every_cell_has_a_row_with_every_number_or_a_dash_with_its_reason(run, t
             head = re.search(r'data-label="([^"]*)"', attributes)[1]
             if shown.strip() == NONE and head != "Protection":
                 assert "title=" in attributes, head
+
+
+def test_on_paper_where_nothing_can_be_hovered_the_reasons_are_printed(run):
+    printed = html.page(document.build(run), screen=False)
+    assert "Neighbour lost: the aggressor reports no work." in printed and "on hover" not in printed
 
 
 def test_the_section_comes_with_its_conclusion_ranking_gains_and_claims(run, text):

@@ -98,7 +98,7 @@ def _square(axes: Any, x: float, y: float, cell: Cell | None, size: float) -> No
         )
     for text, place, name in ((top, 0.27, "loss"), (low, 0.75, "p99")):
         bold = cell.dnr > 0 or name in cell.worse
-        axes.text(x + 0.5, y + place, text, color=sentinel("ink" if bold else "soft"),
+        axes.text(x + 0.5, y + place, text, color=sentinel("ink"),
                   fontweight="bold" if bold else "normal", **middle)  # fmt: skip
 
 
