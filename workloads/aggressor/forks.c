@@ -31,6 +31,7 @@ host's bounds it, RLIMIT_NPROC does.
 #include <unistd.h>
 
 #define MOST 4096 /* processes */
+#define PATIENCE 5 /* s that the end of a bomb may take */
 
 static double before = 3, during = 3, after = 3, alone = 0, settle = 0.5, window = 1, cpu = -1;
 static struct shared { volatile int stop; volatile long forks, most; } *shared;
@@ -181,7 +182,8 @@ static void phase(const char *name, double seconds, double begun)
     shared->stop = 1;
     if (first > 0) {
         /* Again and again, for one that was just being forked; as PID 1 of its sandbox it has all to bury. */
-        while (kill(-first, SIGKILL) == 0) {
+        double late = now() + PATIENCE; /* where PID 1 is another that buries nobody, the dead stay */
+        while (kill(-first, SIGKILL) == 0 && now() < late) {
             while (waitpid(-1, NULL, WNOHANG) > 0)
                 ;
             usleep(1000);

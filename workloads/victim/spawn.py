@@ -18,10 +18,11 @@
 # ///
 """A victim that starts /bin/true and waits for its end: one item is fork, exec, exit and wait.
 
-A start that the kernel refuses (no process is left to it) is tried again until it succeeds: the item
-is not done until then. `victim.failed` is how often that happened, over all.
+A start that the kernel refuses (no process or no memory is left to it) is tried again until it succeeds:
+the item is not done until then. `victim.failed` is how often that happened, over all.
 """
 
+import errno
 import os
 import sys
 import time
@@ -32,6 +33,7 @@ from _openloop import arguments, end_on_signals, observation, serve  # noqa: E40
 
 PROGRAM = "/bin/true"
 PAUSE = 0.001  # s
+REFUSED = (errno.EAGAIN, errno.ENOMEM)
 failed = 0
 
 
@@ -41,7 +43,9 @@ def start_one():
         try:
             pid = os.posix_spawn(PROGRAM, [PROGRAM], {})
             break
-        except (BlockingIOError, MemoryError):
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
             failed += 1
             time.sleep(PAUSE)
     os.waitpid(pid, 0)
