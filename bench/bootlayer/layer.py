@@ -64,7 +64,7 @@ def recipe(image: Image) -> str:
     """A hash of everything that decides what a layer is: the image, packages, boot files, size."""
     digest = hashlib.sha256()
     for part in (str(RECIPE_VERSION), image.digest, tree.kernel_package(), *tree.PACKAGES, str(SIZE),
-                 *initramfs.WANTED):  # fmt: skip
+                 *initramfs.WANTED, *initramfs.NETWORK):  # fmt: skip
         digest.update(part.encode() + b"\n")
     for name in ("init", "customize"):
         digest.update(tree.boot_file(name))
@@ -184,8 +184,11 @@ def _kernel(root: Path, out: Path) -> str:
         )
     release = found[-1].name.removeprefix("vmlinuz-")
     shutil.copyfile(found[-1], out / "vmlinuz")
-    modules = initramfs.modules(root / "usr/lib/modules" / release)
-    archive = initramfs.archive(initramfs.busybox(), tree.boot_file("init"), modules)
+    directory = root / "usr/lib/modules" / release
+    modules = initramfs.modules(directory)
+    network = initramfs.modules(directory, initramfs.NETWORK)
+    network = {name: data for name, data in network.items() if name not in modules}
+    archive = initramfs.archive(initramfs.busybox(), tree.boot_file("init"), modules, network)
     (out / "initrd").write_bytes(archive)
     return release
 
