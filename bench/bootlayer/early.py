@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import bench
-from bench.bootlayer import harness
+from bench.bootlayer.harness import MOUNT, copy, digest, sources
 from bench.bootlayer.initramfs import Entry, cpio
 from bench.bootlayer.layer import Boot, BootLayer
 from bench.errors import BenchError
@@ -64,18 +64,18 @@ def initrd(layer: BootLayer, image: Image, boot: Boot, cache: Path | None = None
 
 def _digest(layer: BootLayer, image: Image) -> str:
     names = (_LAYOUT, layer.digest, image.digest)
-    guest = (pair for pair in harness.sources() if pair[1].startswith(("bench/guest/", "bench/__init__")))
-    return hashlib.sha256("\n".join((*names, harness.digest(guest))).encode()).hexdigest()[:16]
+    guest = (pair for pair in sources() if pair[1].startswith(("bench/guest/", "bench/__init__")))
+    return hashlib.sha256("\n".join((*names, digest(guest))).encode()).hexdigest()[:16]
 
 
 def _make(layer: BootLayer, image: Image, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".early-", dir=target.parent) as name:
         work = Path(name)
         loaded = _loaded(image.root)
-        own = [pair for pair in harness.sources() if pair[0] in loaded or pair[1] == _AGENT]
-        harness.copy(own, work)
+        own = [pair for pair in sources() if pair[0] in loaded or pair[1] == _AGENT]
+        copy(own, work)
         paths = {path for path in loaded if path.is_relative_to(image.root)}
-        entries = [*_of_image(image.root, paths), *_of_directory(work, harness.MOUNT)]
+        entries = [*_of_image(image.root, paths), *_of_directory(work, MOUNT)]
         part = work / "initrd"
         part.write_bytes(layer.initrd.read_bytes() + cpio(with_directories(entries)))
         part.chmod(0o644)  # QEMU may run as a user of its own

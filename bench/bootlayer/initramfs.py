@@ -65,9 +65,7 @@ def cpio(entries: Iterable[Entry]) -> bytes:
     return b"".join(parts)
 
 
-def archive(
-    busybox: bytes, init: bytes, modules: Mapping[str, bytes], network: Mapping[str, bytes]
-) -> bytes:
+def archive(busybox: bytes, init: bytes, modules: Mapping[str, bytes], network: Mapping[str, bytes]) -> bytes:
     """The whole initramfs, uncompressed: unpacking costs an emulated CPU more than reading does.
 
     `network` are the modules that only a machine with an interface inserts, after the others.
