@@ -22,6 +22,7 @@ NETWORK = ("virtio_net",)
 
 _DIRECTORIES = ("bin", "dev", "modules", "modules/network", "proc", "root", "sys")
 APPLETS = (
+    "cat",
     "findfs",
     "ifconfig",
     "insmod",

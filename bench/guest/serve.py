@@ -272,7 +272,7 @@ def _make_raw(fd: int) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Serve as the arguments say: `--port PATH` or `--stdio`; with `--after PID` once that child has mounted."""
+    """Serve as the arguments say: `--port PATH` or `--stdio`; after `--after PID` once that child mounted."""
     if argv[:1] == ["--after"] and len(argv) > 1:
         newroot.await_root(int(argv[1]))
         argv = argv[2:]
