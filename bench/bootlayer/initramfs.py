@@ -74,6 +74,7 @@ def archive(busybox: bytes, init: bytes, modules: Mapping[str, bytes], network: 
     entries = [Entry(name, stat.S_IFDIR | 0o755) for name in _DIRECTORIES]
     entries += [
         Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
+        Entry("dev/null", stat.S_IFCHR | 0o666, device=(1, 3)),  # standard input of what a shell puts aside
         Entry("bin/busybox", stat.S_IFREG | 0o755, busybox),
         Entry("init", stat.S_IFREG | 0o755, init),
     ]

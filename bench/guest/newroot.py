@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+
+LAST_WORDS = 2.0
+"""Seconds that what was said on the console may take to get out: a kernel that panics drops it."""
 
 
 def await_root(pid: int) -> None:
@@ -13,6 +17,7 @@ def await_root(pid: int) -> None:
     """
     _, status = os.waitpid(pid, 0)
     if status:
+        time.sleep(LAST_WORDS)
         raise SystemExit(1)
     # The child moved the new root onto the old one, and ".." of a root leads to what is mounted on it.
     os.chroot("/..")

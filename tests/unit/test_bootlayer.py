@@ -46,6 +46,7 @@ def test_an_initramfs_has_a_console_and_links_for_what_init_calls_before_proc_is
         initramfs.archive(b"BUSYBOX", b"#!/bin/busybox sh\n", {"virtio": b"M", "blk": b"N"}, {"net": b"O"})
     )
     assert found["dev/console"][:2] == (stat.S_IFCHR | 0o600, (5, 1))
+    assert found["dev/null"][:2] == (stat.S_IFCHR | 0o666, (1, 3))
     assert found["bin/mount"] == (stat.S_IFLNK | 0o777, (0, 0), b"busybox")
     assert found["init"][0] == stat.S_IFREG | 0o755
     assert [name for name in found if name.endswith(".ko")] == [
