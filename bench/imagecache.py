@@ -122,6 +122,19 @@ def locked(cache: Path, progress: Callable[[str], None]) -> Iterator[None]:
         os.close(fd)
 
 
+def keep_latest(cache: Path, pattern: str, current: Path, kept: int) -> None:
+    """Mark `current` as wanted now, and delete all but the `kept` files that were wanted last.
+
+    One that is deleted may be in a running guest, which keeps its own open file.
+    """
+    os.utime(current)
+    found = sorted(cache.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in found[kept:]:
+        if old != current:
+            with contextlib.suppress(FileNotFoundError):  # another run deleted it
+                old.unlink()
+
+
 def mounts_below(path: Path, root: Path = Path("/")) -> list[str]:
     """Mount points at or below `path`, from /proc/self/mountinfo."""
     top = str(path.resolve())

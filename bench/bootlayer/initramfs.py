@@ -1,4 +1,4 @@
-"""The initramfs of both boots: a static busybox, the virtio modules in load order, and our `init`.
+"""The initramfs that both boots share: a static busybox, the virtio modules in load order, and our `init`.
 
 Pure but for `modules`, which reads a kernel's module tree, and `busybox`, which looks for the program.
 """
@@ -15,10 +15,12 @@ from pathlib import Path
 
 from bench.errors import BenchError
 
-WANTED = ("virtio_pci", "virtio_blk", "virtio_console", "ext4", "virtio_net")
+WANTED = ("virtio_pci", "virtio_blk", "virtio_console", "ext4")
 """Modules both boots need; those built into the kernel, and what they depend on, are worked out."""
+NETWORK = ("virtio_net",)
+"""Modules for a machine with a network interface."""
 
-_DIRECTORIES = ("bin", "dev", "modules", "proc", "root", "sys")
+_DIRECTORIES = ("bin", "dev", "modules", "modules/network", "proc", "root", "sys")
 APPLETS = (
     "cat",
     "findfs",
@@ -64,17 +66,22 @@ def cpio(entries: Iterable[Entry]) -> bytes:
     return b"".join(parts)
 
 
-def archive(busybox: bytes, init: bytes, modules: Mapping[str, bytes]) -> bytes:
-    """The whole initramfs, uncompressed: unpacking costs an emulated CPU more than reading does."""
+def archive(busybox: bytes, init: bytes, modules: Mapping[str, bytes], network: Mapping[str, bytes]) -> bytes:
+    """The whole initramfs, uncompressed: unpacking costs an emulated CPU more than reading does.
+
+    `network` are the modules that only a machine with an interface inserts, after the others.
+    """
     entries = [Entry(name, stat.S_IFDIR | 0o755) for name in _DIRECTORIES]
     entries += [
         Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
+        Entry("dev/null", stat.S_IFCHR | 0o666, device=(1, 3)),  # standard input of what a shell puts aside
         Entry("bin/busybox", stat.S_IFREG | 0o755, busybox),
         Entry("init", stat.S_IFREG | 0o755, init),
     ]
     entries += [Entry(f"bin/{name}", stat.S_IFLNK | 0o777, b"busybox") for name in APPLETS]
-    for number, (name, data) in enumerate(modules.items()):
-        entries.append(Entry(f"modules/{number:02d}-{name}.ko", stat.S_IFREG | 0o644, data))
+    for place, group in (("modules", modules), ("modules/network", network)):
+        for number, (name, data) in enumerate(group.items()):
+            entries.append(Entry(f"{place}/{number:02d}-{name}.ko", stat.S_IFREG | 0o644, data))
     return cpio(entries)
 
 

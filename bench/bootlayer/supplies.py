@@ -6,7 +6,6 @@ Both are read-only file systems named by their content, made once and kept in th
 from __future__ import annotations
 
 import compileall
-import contextlib
 import hashlib
 import os
 import platform
@@ -22,7 +21,7 @@ from pathlib import Path
 from bench.bootlayer import disk
 from bench.errors import BenchError
 from bench.image import Image
-from bench.imagecache import disk_error
+from bench.imagecache import disk_error, keep_latest
 from bench.ledger import state_dir
 
 PACKAGES_LABEL = "isobench-python"
@@ -153,16 +152,7 @@ def _made_once(cache: Path, stamp: Iterable[str], make: Callable[[Path], None]) 
                 make(Path(work))
                 (Path(work) / "disk").chmod(0o644)  # QEMU may run as a user of its own
                 (Path(work) / "disk").rename(target)
-        os.utime(target)  # the date says when it was last wanted, not when it was made
-        _prune(cache, target)
+        keep_latest(cache, "*.ext4", target, _KEPT)
     except OSError as error:
         raise disk_error(error, cache) from error
     return target
-
-
-def _prune(cache: Path, current: Path) -> None:
-    disks = sorted(cache.glob("*.ext4"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in disks[_KEPT:]:
-        if old != current:
-            with contextlib.suppress(FileNotFoundError):  # another run pruned it
-                old.unlink()

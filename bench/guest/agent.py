@@ -1,4 +1,4 @@
-"""The agent of a guest, as a script: `python3 -I -S agent.py --port PATH` or `--stdio`.
+"""The agent of a guest, as a script: `python3 -I -S agent.py [--after PID] --port PATH` or `--stdio`.
 
 Short, because Python compiles a script anew each time and keeps only what is imported.
 """

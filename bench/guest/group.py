@@ -8,30 +8,43 @@ MOUNT = "/sys/fs/cgroup"
 TOP = "isobench"
 
 
-def create(name: str, mount: str = MOUNT) -> str | None:
-    """The directory of a fresh group with every controller there is; None without a pure v2 hierarchy.
+def prepare(mount: str = MOUNT) -> None:
+    """Ahead of need: the group above all of ours, with every controller on for what is made in it.
 
-    Where a group of that name is still in use, the fresh one is called NAME-2, NAME-3, … .
+    Nothing without a pure v2 hierarchy.
     """
     if not os.path.exists(f"{mount}/cgroup.controllers"):
-        return None
+        return
     top = f"{mount}/{TOP}"
     if not os.path.isdir(top):
         os.mkdir(top)
     for directory in (mount, top):
         _enable(directory)
+
+
+def create(name: str, mount: str = MOUNT) -> str | None:
+    """The directory of a fresh group with every controller there is; None without a pure v2 hierarchy.
+
+    Where a group of that name is still in use, the fresh one is called NAME-2, NAME-3, … .
+    """
+    top = f"{mount}/{TOP}"
+    if not os.path.isdir(top):
+        prepare(mount)
+        if not os.path.isdir(top):
+            return None
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else "_" for c in name).strip(".")[:100]
     base = path = f"{top}/{safe or 'workload'}"
     number = 1
     while True:
         try:
-            os.rmdir(path)
-        except FileNotFoundError:
             os.mkdir(path)
             return path
-        except OSError:
-            number += 1
-            path = f"{base}-{number}"
+        except FileExistsError:  # one that a program left goes, one in use stays
+            try:
+                os.rmdir(path)
+            except OSError:
+                number += 1
+                path = f"{base}-{number}"
 
 
 def _enable(directory: str) -> None:

@@ -36,9 +36,6 @@ class Program:
         try:
             if self._cgroup:
                 group.enter(self._cgroup)
-            step = "oom_score_adj"
-            with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
-                file.write("0")
             step = f"change to {os.fsdecode(self._cwd)}"
             os.chdir(self._cwd)
             if self._uid is not None:

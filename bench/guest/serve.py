@@ -7,7 +7,7 @@ import os
 import select
 import time
 
-from bench.guest import child, wire
+from bench.guest import child, group, newroot, wire
 from bench.guest.execute import Execute
 from bench.guest.loop import Loop
 from bench.guest.mux import Lane, Line
@@ -118,12 +118,13 @@ class Agent:
             self.loop.later(0.0, self.prepare)
 
     def prepare(self) -> None:
-        """Fork a child ahead of need, while no program runs that this would disturb."""
+        """Make ahead of need what a program takes, while none runs that this would disturb."""
         busy = any(isinstance(o, Execute) for o in self.operations.values())
         if not busy and not (self._spare and self._spare.usable):
             if self._spare:
                 self._spare.discard()
             self._spare = Spare(self.loop)
+            group.prepare()
 
     def spare(self) -> Spare:
         """A child that waits for its program: the one prepared, or a new one."""
@@ -271,7 +272,10 @@ def _make_raw(fd: int) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Serve as the arguments say: `--port PATH` or `--stdio`."""
+    """Serve as the arguments say: `--port PATH` or `--stdio`; after `--after PID` once that child mounted."""
+    if argv[:1] == ["--after"] and len(argv) > 1:
+        newroot.await_root(int(argv[1]))
+        argv = argv[2:]
     if boot() is not None and os.geteuid() == 0:
         child.urgent_if_allowed()
         with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
@@ -283,5 +287,5 @@ def main(argv: list[str]) -> None:
         os.dup2(2, 1)  # so that nothing printed by mistake gets between the frames
         Agent().serve((0, out))
     else:
-        os.write(2, b"usage: agent.py --port PATH | --stdio\n")
+        os.write(2, b"usage: agent.py [--after PID] --port PATH | --stdio\n")
         os._exit(2)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MEMORY = 1 << 30
 """Bytes of RAM of a machine whose memory is not limited."""
 BOOT_DEADLINE = {"micro": 60.0, "full": 180.0}
+_AFTER_BOOT = frozenset({"cpu", "net.egress"})
+"""Limits that are set when the guest is up: its boot is no part of a workload."""
 PROGRAMS = (
     ("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils"), ("mke2fs", "e2fsprogs"),
     ("mkswap", "util-linux"),
@@ -77,6 +79,7 @@ class Runtime:
         self.variant = variant
         self._chosen = parse_variant(variant)
         self._harness: Path | None = None
+        self._initrd: Path | None = None
 
     def requires(self) -> Sequence[Missing]:
         """libvirt's binding and daemon, QEMU, and the boot layer on the sandbox image."""
@@ -128,7 +131,7 @@ class Runtime:
     def cost(self) -> float:
         """Seconds to define, boot and remove a machine; measured on one host under emulation."""
         native = accelerator.known() == "kvm"
-        return {"micro": 2.5 if native else 6.0, "full": 6.0 if native else 30.0}[self._chosen.boot]
+        return {"micro": 2.5 if native else 6.0, "full": 6.0 if native else 15.0}[self._chosen.boot]
 
     def emulated(self) -> bool:
         """True where everything inside runs on an emulated CPU."""
@@ -162,17 +165,26 @@ class Runtime:
             running = stack.enter_context(machines.started(made, connection, arena.ledger))
             stamped["domain.asked"] = running.created
             channel = stack.enter_context(machine.connected(running))
+            early = {name: value for name, value in tenant.limits.items() if name not in _AFTER_BOOT}
+            late = {name: value for name, value in tenant.limits.items() if name in _AFTER_BOOT}
+            recorded: dict[str, Scalar | None] = {}
+            try:  # to ask libvirt and the kernel takes time, which passes while the guest boots
+                recorded |= self._recorded(made, running, connection)
+                limits.verify(early, limits.effective(running, parts, network.rate()))
+            except SandboxError:
+                if running.alive():
+                    raise  # of a guest that ended meanwhile, what follows says why
             machine.await_agent(channel, running, BOOT_DEADLINE[self._chosen.boot], made.serial_log)
-            booted = time.monotonic() - running.created
+            recorded["machine.seconds.boot"] = time.monotonic() - running.created
             machine.set_address(channel, network)
             network.limit()
-            if "cpu" in tenant.limits:
-                limits.set_quota(running, float(tenant.limits["cpu"]))
-            limits.verify(tenant.limits, limits.effective(running, parts, network.rate()))
+            if "cpu" in late:
+                limits.set_quota(running, float(late["cpu"]))
+            if late:
+                limits.verify(late, limits.effective(running, parts, network.rate()))
             sandbox = MachineSandbox(
                 running, channel, network, tenant.name, parts, self.controls,
-                arena.disk.number if arena.disk else None,
-                self._recorded(made, running, booted, connection),
+                arena.disk.number if arena.disk else None, recorded,
                 at_once=arena.launcher is not None,
                 stamped=stamped,
             )  # fmt: skip
@@ -180,12 +192,12 @@ class Runtime:
             yield sandbox
 
     def _recorded(
-        self, made: domain.Machine, running: machines.Running, booted: float, connection: Any
+        self, made: domain.Machine, running: machines.Running, connection: Any
     ) -> dict[str, Scalar | None]:
         return {
             "engine": "libvirt",
             "machine.accelerator": running.accelerator(), "machine.boot": self._chosen.boot,
-            "machine.vcpus": made.vcpus, "machine.memory": made.memory, "machine.seconds.boot": booted,
+            "machine.vcpus": made.vcpus, "machine.memory": made.memory,
             "machine.qemu": libvirtd.qemu_version(connection),
         }  # fmt: skip
 
@@ -204,14 +216,21 @@ class Runtime:
         return domain.Machine(
             name=name, accelerator=accelerator.probe().kind, vcpus=os.cpu_count() or 1,
             memory=int(tenant.limits.get("memory", arena.params.get("machine.memory", MEMORY))),
-            kernel=layer.kernel, initrd=layer.initrd, command_line=bootlayer.command_line(self._chosen.boot),
-            disks=attached, nics=[network.nic] if network.nic else [],
+            kernel=layer.kernel, initrd=self._initramfs(layer, arena),
+            command_line=bootlayer.command_line(self._chosen.boot), disks=attached,
+            nics=[network.nic] if network.nic else [],
             serial_log=arena.log(tenant.name, "serial.log") or files / "serial.log",
             partition=arena.guard.path if arena.guard else None,
             weight=_whole(tenant.limits.get("cpu.weight")), cpuset=_text(tenant.limits.get("cpuset")),
             io_weight=_whole(tenant.limits.get("io.weight")), owner=owner,
             cgroup_version=cgroups.detect().version("cpu") or 2,
         ), parts  # fmt: skip
+
+    def _initramfs(self, layer: BootLayer, arena: Arena) -> Path:
+        if self._initrd is None or not self._initrd.exists():
+            assert arena.image is not None  # its boot layer was found
+            self._initrd = bootlayer.initrd(layer, arena.image, self._chosen.boot)
+        return self._initrd
 
     def _disks(
         self, tenant: Tenant, arena: Arena, layer: BootLayer, files: Path, owner: disks.Owner

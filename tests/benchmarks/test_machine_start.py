@@ -55,7 +55,7 @@ def arena(tmp_path, image):
 
 
 @contextlib.contextmanager
-def bare(layer, place, command_line):
+def bare(layer, initrd, place, command_line):
     """QEMU as a person would start it on the same kernel, initramfs and disks; its start time, and itself."""
     root = place / "root.qcow2"
     root.unlink(missing_ok=True)
@@ -64,7 +64,7 @@ def bare(layer, place, command_line):
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", f"q35,accel={accelerator.probe().kind},usb=off,vmport=off",
         "-cpu", "host" if accelerator.probe().kind == "kvm" else "max", "-smp", str(os.cpu_count()),
-        "-m", str(MEMORY >> 20), "-kernel", str(layer.kernel), "-initrd", str(layer.initrd),
+        "-m", str(MEMORY >> 20), "-kernel", str(layer.kernel), "-initrd", str(initrd),
         "-append", command_line,
         "-drive", f"file={root},if=none,id=r,cache=unsafe",
         "-device", "virtio-blk-pci,drive=r,serial=isobench-root",
@@ -82,10 +82,10 @@ def bare(layer, place, command_line):
         process.communicate(timeout=10)
 
 
-def bare_line(layer, place):
+def bare_line(layer, initrd, place):
     """Seconds of bare QEMU from exec to a line of the initramfs."""
     words = bootlayer.command_line("micro").replace("isobench.boot=micro", "isobench.boot=line")
-    with bare(layer, place, words) as (began, process):
+    with bare(layer, initrd, place, words) as (began, process):
         said, until = b"", began + 120
         while LINE not in said and time.monotonic() < until:
             if select.select([process.stdout], [], [], 0.1)[0]:
@@ -95,10 +95,10 @@ def bare_line(layer, place):
         return time.monotonic() - began
 
 
-def bare_agent(layer, place, boot):
+def bare_agent(layer, initrd, place, boot):
     """Seconds of bare QEMU from exec to the agent's first answer."""
     words = bootlayer.command_line(boot)
-    with bare(layer, place, words) as (began, _), _connected(place / "agent") as channel:
+    with bare(layer, initrd, place, words) as (began, _), _connected(place / "agent") as channel:
         channel.wait_ready(180)
         return time.monotonic() - began
 
@@ -134,13 +134,14 @@ def opened(spec, arena):
 
 
 @pytest.mark.parametrize("boot", ["micro", "full"])
-def test_from_open_to_the_first_output(benchmark, layer, arena, tmp_path, boot):
+def test_from_open_to_the_first_output(benchmark, layer, image, arena, tmp_path, boot):
+    initrd = bootlayer.initrd(layer, image, boot)
     lines, agents, totals = [], [], []
     rounds = ROUNDS if boot == "micro" else max(1, ROUNDS // 2)
     for _ in range(rounds):
         if boot == "micro":
-            lines.append(bare_line(layer, tmp_path))
-        agents.append(bare_agent(layer, tmp_path, boot))
+            lines.append(bare_line(layer, initrd, tmp_path))
+        agents.append(bare_agent(layer, initrd, tmp_path, boot))
         totals.append(opened(f"libvirt:{boot}", arena))
     benchmark.pedantic(lambda: None)
     total, define, ready = (statistics.median(column) for column in zip(*totals, strict=True))

@@ -27,7 +27,7 @@ BOOT = 120.0
 class Machine:
     """A bare QEMU, emulated, with the boot layer's kernel and a disk on top of it."""
 
-    def __init__(self, layer, directory, boot="micro"):
+    def __init__(self, layer, image, directory, boot="micro"):
         self.socket = directory / "agent.sock"
         self.console = directory / "console.log"
         disk = directory / "overlay.qcow2"
@@ -40,7 +40,8 @@ class Machine:
             [
                 QEMU, "-accel", "tcg", "-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "768",
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                "-kernel", str(layer.kernel), "-initrd", str(layer.initrd),
+                "-kernel", str(layer.kernel), "-initrd",
+                str(bootlayer.initrd(layer, image, boot)),
                 "-append", bootlayer.command_line(boot),
                 "-drive", f"if=none,id=root,format=qcow2,file={disk}",
                 "-device", "virtio-blk-pci,drive=root,serial=isobench-root",
@@ -83,8 +84,8 @@ def layer(image):
 
 
 @pytest.fixture(scope="module")
-def machine(layer, tmp_path_factory):
-    found = Machine(layer, tmp_path_factory.mktemp("guest"))
+def machine(layer, image, tmp_path_factory):
+    found = Machine(layer, image, tmp_path_factory.mktemp("guest"))
     try:
         yield found
     finally:
@@ -263,8 +264,8 @@ def _peek(fd):
         return b""
 
 
-def test_a_guest_powers_off_when_told_and_its_programs_count_as_lost(layer, tmp_path):
-    machine = Machine(layer, tmp_path)
+def test_a_guest_powers_off_when_told_and_its_programs_count_as_lost(layer, image, tmp_path):
+    machine = Machine(layer, image, tmp_path)
     try:
         with machine.connect() as channel:
             channel.wait_ready(BOOT)

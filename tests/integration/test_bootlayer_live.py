@@ -14,6 +14,7 @@ import time
 import pytest
 
 from bench import bootlayer
+from bench.host.vm import limits
 from bench.host.vm.channel import Channel
 from bench.ledger import state_dir
 from tests.conftest import missing
@@ -36,7 +37,7 @@ def layer(image):
 class Machine:
     """A machine that QEMU emulates, without libvirt."""
 
-    def __init__(self, layer, directory, boot, disks=(), root="isobench-root"):
+    def __init__(self, layer, image, directory, boot, disks=(), root="isobench-root", memory=512):
         self.serial = directory / "serial.log"
         overlay = directory / "overlay.qcow2"
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", layer.disk, overlay],
@@ -47,8 +48,9 @@ class Machine:
         drives = [(overlay, root, "qcow2", "off"), (bootlayer.harness(), "isobench-harness", "raw", "on"),
                   *((path, serial, "raw", "off") for path, serial in disks)]  # fmt: skip
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "512", "-kernel", layer.kernel, "-initrd",
-                layer.initrd, "-append", bootlayer.command_line(boot), "-serial", f"file:{self.serial}",
+                "-machine", "q35,accel=tcg", "-cpu", "max", "-m", memory, "-kernel", layer.kernel,
+                "-initrd", bootlayer.initrd(layer, image, boot), "-append", bootlayer.command_line(boot),
+                "-serial", f"file:{self.serial}",
                 "-device", "virtio-serial-pci", "-chardev", f"socket,id=a,path={directory / 'agent.sock'}",
                 "-device", "virtserialport,chardev=a,name=isobench.agent.0"]  # fmt: skip
         for number, (path, serial, kind, frozen) in enumerate(drives):
@@ -69,8 +71,8 @@ class Machine:
 
 
 @contextlib.contextmanager
-def machine(layer, directory, boot, **options):
-    made = Machine(layer, directory, boot, **options)
+def machine(layer, image, directory, boot, **options):
+    made = Machine(layer, image, directory, boot, **options)
     try:
         yield made
     finally:
@@ -78,14 +80,14 @@ def machine(layer, directory, boot, **options):
 
 
 @contextlib.contextmanager
-def booted(layer, directory, boot, **options):
-    with machine(layer, directory, boot, **options) as made, Channel(made.connect()) as channel:
+def booted(layer, image, directory, boot, **options):
+    with machine(layer, image, directory, boot, **options) as made, Channel(made.connect()) as channel:
         channel.wait_ready(BOOT)
         yield made, channel
 
 
-def output(channel, *argv, deadline=60.0):
-    """Standard output of a program in the guest; the test fails unless it ends with 0."""
+def output(channel, *argv, deadline=60.0, fails=0):
+    """Standard output of a program in the guest; the test fails unless it ends with 0, or with `fails`."""
     process = channel.exec(argv, name="probe")
     until, parts = time.monotonic() + deadline, []
     try:
@@ -98,7 +100,7 @@ def output(channel, *argv, deadline=60.0):
         while process.poll() is None and time.monotonic() < until:
             select.select([], [], [], 0.01)
         ended = process.poll()
-        assert ended is not None and ended.code == 0, (argv, ended, b"".join(parts))
+        assert ended is not None and ended.code == fails, (argv, ended, b"".join(parts))
     finally:
         process.close()
     return b"".join(parts).decode()
@@ -130,7 +132,7 @@ def test_the_harness_disk_is_made_once_for_one_content(as_root):
 
 
 def test_micro_boots_on_the_images_own_programs(layer, image, tmp_path):
-    with booted(layer, tmp_path, "micro") as (made, channel):
+    with booted(layer, image, tmp_path, "micro") as (made, channel):
         assert channel.hello["boot"] == "micro"
         inside = output(
             channel, "sha256sum", *(f"/{name}" for name in PROGRAMS if (image.root / name).exists())
@@ -150,20 +152,39 @@ def test_micro_boots_on_the_images_own_programs(layer, image, tmp_path):
         assert "cannot boot" not in made.serial.read_text()
 
 
-def test_micro_uses_scratch_and_swap_and_ends_with_its_agent(layer, tmp_path):
+def test_micro_leaves_its_initramfs_behind(layer, image, tmp_path):
+    """The agent began there; what it starts must see a root like any other's: one may leave for a new one."""
+    with booted(layer, image, tmp_path, "micro") as (_, channel):
+        assert output(channel, "/usr/bin/readlink", "/proc/1/root", "/proc/1/cwd").split() == ["/", "/"]
+        mounts = [line.split()[:3] for line in output(channel, "cat", "/proc/mounts").splitlines()]
+        assert [where[2] for where in mounts if where[1] == "/"][-1] == "ext4"
+        assert not [where for where in mounts if where[1].startswith("/root")]
+        assert output(channel, "ls", "-d", "/init", "/modules", "/usr", fails=2).split() == ["/usr"]
+        # A process that was only chrooted could make no user namespace and swap no root.
+        output(channel, "/usr/bin/unshare", "--user", "--map-root-user", "true")
+        output(channel, "/usr/bin/bwrap", "--ro-bind", "/", "/", "true")
+
+
+def test_micro_boots_with_the_least_memory_that_is_allowed(layer, image, tmp_path):
+    least = limits.FLOOR["micro"] >> 20
+    with booted(layer, image, tmp_path, "micro", memory=least) as (_, channel):
+        assert output(channel, "echo", "here") == "here\n"
+
+
+def test_micro_uses_scratch_and_swap_and_ends_with_its_agent(layer, image, tmp_path):
     scratch, swap = (file_system(tmp_path / name, 64 << 20) for name in ("scratch", "swap"))
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", scratch], check=True, timeout=30)
     subprocess.run(["mkswap", "-q", swap], check=True, timeout=30)
     disks = ((scratch, "isobench-scratch"), (swap, "isobench-swap"))
-    with booted(layer, tmp_path, "micro", disks=disks) as (made, channel):
+    with booted(layer, image, tmp_path, "micro", disks=disks) as (made, channel):
         assert "/scratch ext4" in output(channel, "cat", "/proc/mounts")
         assert len(output(channel, "cat", "/proc/swaps").splitlines()) == 2
         channel.poweroff()
         assert made.process.wait(60) == 0
 
 
-def test_full_boots_systemd_with_the_agent_early_and_listens_to_nobody(layer, tmp_path):
-    with booted(layer, tmp_path, "full") as (_, channel):
+def test_full_boots_systemd_with_the_agent_early_and_listens_to_nobody(layer, image, tmp_path):
+    with booted(layer, image, tmp_path, "full") as (_, channel):
         assert channel.hello["boot"] == "full"
         assert output(channel, "cat", "/proc/1/comm").strip() == "systemd"
         output(channel, "systemctl", "is-system-running", "--wait", deadline=BOOT)  # 0 means nothing failed
@@ -172,13 +193,13 @@ def test_full_boots_systemd_with_the_agent_early_and_listens_to_nobody(layer, tm
         assert {"cpu", "cpuset", "io", "memory", "pids"} <= set(controllers)
 
 
-def test_a_guest_without_its_disk_says_so_and_ends(layer, tmp_path):
+def test_a_guest_without_its_disk_says_so_and_ends(layer, image, tmp_path):
     # No serial and a label that is not ours: what lies on the disk must not be taken for the root.
     other = file_system(tmp_path / "other", 16 << 20)
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "foreign", other], check=True, timeout=30)
     foreign = dataclasses.replace(layer, disk=tmp_path / "other.qcow2")
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", other, foreign.disk], check=True, timeout=30)
-    with machine(foreign, tmp_path, "micro", root="other") as made:
+    with machine(foreign, image, tmp_path, "micro", root="other") as made:
         assert made.process.wait(BOOT) == 0
         assert (
             "isobench: cannot boot: no disk with the serial or label isobench-root" in made.serial.read_text()
