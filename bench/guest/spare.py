@@ -69,7 +69,8 @@ def _wait() -> None:
     """In the child: read the orders to their end and become what they say; end where there are none."""
     for fd in (REPORT, ORDERS):
         os.set_inheritable(fd, False)
-    score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)  # the agent's own is that of one never to be killed
+    # The agent's own score is that of one never to be killed.
+    score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
     os.write(score, b"0")
     os.close(score)
     orders = b""
