@@ -66,12 +66,6 @@ def impact(during: float, before: float, after: float | None) -> float:
     return during / (before if after is None else (before + after) / 2)
 
 
-def quantile(values: Sequence[float], q: float) -> float:
-    """The smallest value that at least the share `q` of all does not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
-
-
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One trial. Losses are shares of work, ratios of latency multiples, times seconds.

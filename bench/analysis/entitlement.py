@@ -7,12 +7,11 @@ not in force takes nothing away from what the victim was promised.
 from __future__ import annotations
 
 from bench.analysis.effects import fair_loss
+from bench.limits import parse_cpus
 from bench.model import AGGRESSOR, VICTIM, Case, Scalar, Tenant
 
 CPU_BOUND = ("cpu", "cache", "membw", "syscall", "spawn")
 """Victims that keep one CPU busy for the share `load` of the time."""
-LOAD = 0.5
-"""What a victim asks for of its own calibrated rate where its args do not say."""
 
 
 def fair(case: Case, cpus: int) -> tuple[float | None, str]:
@@ -24,7 +23,9 @@ def fair(case: Case, cpus: int) -> tuple[float | None, str]:
     name = victim.workload.rpartition("/")[2]
     if name not in CPU_BOUND:
         return None, f"{name} asks for more than CPU, of which no share is due"
-    demand = float(victim.args.get("load", LOAD)) * int(victim.args.get("threads", 1))
+    if "load" not in victim.args:
+        return None, "the plan does not say what the victim asks for"
+    demand = float(victim.args["load"])
     if demand <= 0:
         return None, "the victim asks for nothing"
     return fair_loss(entitled(victim, aggressor, str(case.params.get("placement", "")), cpus), demand), ""
@@ -60,10 +61,4 @@ def _pools(victim: Tenant, aggressor: Tenant, placement: str, cpus: int) -> tupl
 
 def _cpus(listed: Scalar | None, cpus: int) -> frozenset[int]:
     """The CPUs of a list such as "0-1,3"; all of them where there is no list."""
-    if listed is None:
-        return frozenset(range(cpus))
-    found: set[int] = set()
-    for part in str(listed).split(","):
-        low, _, high = part.partition("-")
-        found.update(range(int(low), int(high or low) + 1))
-    return frozenset(found)
+    return frozenset(range(cpus) if listed is None else parse_cpus(str(listed)))

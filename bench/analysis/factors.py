@@ -13,7 +13,8 @@ from dataclasses import replace
 from statistics import median
 
 from bench import factors
-from bench.analysis.starts import CONFIDENCE, HEADLINE, counted, quantile, ratio, seconds
+from bench.analysis.starts import CONFIDENCE, HEADLINE, counted, ratio, seconds
+from bench.analysis.stats import quantile
 from bench.comparison import estimate
 from bench.frames import Run
 from bench.model import CACHE, Case, Experiment, Finding, Interval, Scalar, Skipped, TrialRecord

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import NamedTuple
 
 from bench.analysis import effects, entitlement
@@ -195,7 +196,7 @@ def exponential(found: Interval | None) -> Interval | None:
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: mean([row[name] for row in rows if name in row]) or 0.0 for name in names}
+    return {name: fmean(row[name] for row in rows if name in row) for name in names}
 
 
 def _with_work(found: Sequence[Cell]) -> list[Cell]:

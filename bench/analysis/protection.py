@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench.analysis import significance
-from bench.analysis.effects import quantile
 from bench.analysis.neighbours import MEASURES, QUIET, Cell
 from bench.analysis.significance import LEAST
+from bench.analysis.stats import quantile
 from bench.neighbours import UNCONTROLLED
 
 Quiet = dict[tuple[str, str], list[Cell]]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bench.analysis.stats import quantile
 from bench.analysis.wording import runtime_name
 from bench.comparison import estimate
 from bench.factors import factor
@@ -162,12 +163,6 @@ def ratio(logs: Sequence[float]) -> Interval | None:
 
 def _less(end: float | None) -> float | None:
     return None if end is None else end - 1
-
-
-def quantile(values: Sequence[float], q: float) -> float:
-    """The smallest value that at least the share `q` of all does not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
 
 
 def _sentence(times: Interval | None, n: int, failed: int) -> str:

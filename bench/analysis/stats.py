@@ -41,3 +41,9 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
 def mean(values: Sequence[float]) -> float | None:
     """The arithmetic mean, or None without values."""
     return math.fsum(values) / len(values) if values else None
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The smallest value that at least the share `q` of all does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]

@@ -161,7 +161,7 @@ def with_limits(suite: Suite, assignments: Sequence[str]) -> Suite:
         values.setdefault(name.strip(), []).append(units.parse(name.strip(), value.strip()))
     if not values:
         return suite
-    used = {n for e in suite.experiments for t in e.tenants for n in t.limits}
+    used = {e.verdict.limit for e in suite.experiments if e.verdict.limit is not None}
     for name in values:
         if name not in used:
             raise UsageError(

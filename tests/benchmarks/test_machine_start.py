@@ -29,6 +29,8 @@ from bench.model import Tenant
 pytestmark = pytest.mark.live
 ROUNDS = int(os.environ.get("ISOBENCH_ROUNDS", "5"))
 MEMORY = 1 << 30
+IDLE = 10
+"""Round trips after which the agent has nothing else to do any more."""
 LINE = b"isobench:"
 """How a line of the initramfs begins; a boot it does not know makes it print one, with all disks mounted."""
 
@@ -174,7 +176,8 @@ def test_a_further_workload_in_the_same_machine(benchmark, layer, arena, program
     pings, starts = [], []
     with runtimes.load("libvirt").open(Tenant("a", "", {}, {}), arena) as sandbox:
         for _ in range(20):
-            pings.append(sandbox.channel.ping())
+            # Between programs the agent prepares its next child: the least of some is a round trip alone.
+            pings.append(min(sandbox.channel.ping() for _ in range(IDLE)))
             began = time.monotonic()
             process = sandbox.channel.exec(program)
             starts.append(first_output(process) - began)

@@ -159,7 +159,8 @@ static void phase(const char *name, double seconds, double begun)
     shared->forks = 0;
     snprintf(labels, sizeof labels, "\"phase\": \"%s\"", name);
     observe("aggressor.on", 1, "1", labels);
-    first = fork();
+    while ((first = fork()) < 0 && now() < begun + seconds) /* so full is the sandbox already */
+        usleep(1000);
     if (first == 0) {
         signal(SIGCHLD, SIG_IGN); /* nobody waits for the dead */
         signal(SIGTERM, SIG_DFL);
