@@ -20,6 +20,7 @@ def bench(*arguments: str):
         (("plan", "--runtimes", "dokcer"), "did you mean 'docker'"),
         (("plan", "--limit", "cpux=1"), "did you mean 'cpu'"),
         (("plan", "--limit", "cpu=1parsec"), "write it like cpu=0.5"),
+        (("plan", "--suite", "isolation", "--limit", "cpu=1"), "does not test the limit 'cpu'"),
         (("plan", "--limit", "cpu"), "no '='"),
         (("plan", "-k", "cpu-cieling"), "did you mean 'cpu-ceiling'"),
         (("plan", "--suite", "none.toml"), "there is no suite file"),

@@ -209,6 +209,8 @@ def test_a_fair_loss_is_what_was_borrowed_and_not_defined_where_the_cpu_is_not_t
         fair, why = entitlement.fair(a_case("namespace", victim, "disk", "none"), 2)
         assert fair is None and victim in why
     assert entitlement.fair(greedy, 0) == (None, "the number of CPUs is not known")
+    silent = a_case("namespace", "cpu", "cpu", "none", args={k: v for k, v in ARGS.items() if k != "load"})
+    assert entitlement.fair(silent, 2) == (None, "the plan does not say what the victim asks for")
 
 
 # --- by what means ------------------------------------------------------------------------------
