@@ -36,6 +36,8 @@ POLITE = 1.0
 LAST_LINES = 12
 FATAL = ("Kernel panic", "isobench: cannot boot")
 SETUP = 30.0
+SETTLING = 10.0
+"""Seconds a guest has to show an interface it was given, under the name it keeps."""
 
 
 @contextlib.contextmanager
@@ -218,10 +220,29 @@ class MachineSandbox:
 
 
 def set_address(channel: Channel, network: Network) -> None:
-    """Give the guest's interface its address and bring it up; SandboxError where the guest refuses."""
+    """Give the guest's interface its address and bring it up; SandboxError where the guest refuses.
+
+    A guest that has just been given the interface may still be loading its driver or renaming it (udev), so
+    an interface that is not there, or no longer under the name it was found by, is looked for again.
+    """
     if network.nic is None or not network.address:
         return
-    link = _link_of(channel, network.nic.mac)
+    until = time.monotonic() + SETTLING
+    while True:
+        link = _link_of(channel, network.nic.mac)
+        try:
+            if link:
+                return _addressed(channel, network, link)
+        except SandboxError:
+            if time.monotonic() > until or link == _link_of(channel, network.nic.mac):
+                raise
+        if time.monotonic() > until:
+            raise SandboxError(f"the guest has no interface with the address {network.nic.mac}",
+                               fix="rebuild the boot layer: bench image build --vm")  # fmt: skip
+        time.sleep(0.1)
+
+
+def _addressed(channel: Channel, network: Network, link: str) -> None:
     commands = [["ip", "address", "replace", network.address, "dev", link], ["ip", "link", "set", link, "up"]]
     if network.gateway:
         commands.append(["ip", "route", "replace", "default", "via", network.gateway])
@@ -230,11 +251,8 @@ def set_address(channel: Channel, network: Network) -> None:
 
 
 def _link_of(channel: Channel, mac: str) -> str:
-    for link in json.loads(run(channel, ["ip", "-json", "link"])):
-        if link.get("address") == mac:
-            return str(link["ifname"])
-    raise SandboxError(f"the guest has no interface with the address {mac}",
-                       fix="rebuild the boot layer: bench image build --vm")  # fmt: skip
+    links = json.loads(run(channel, ["ip", "-json", "link"]))
+    return next((str(link["ifname"]) for link in links if link.get("address") == mac), "")
 
 
 def run(channel: Channel, argv: Sequence[str], seconds: float = SETUP) -> bytes:
