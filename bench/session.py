@@ -188,6 +188,9 @@ class Session:
                     lambda tenant, stream: self.run.output(planned.index, tenant, stream),
                 )
                 record = planted.noted(record) if planted else record
+        if self.interrupted and record.status == "broken":
+            # Ctrl-C reaches each program of the terminal's group, also those that make a sandbox.
+            raise Interrupted
         self.run.write_trial(record, samples)
         return record
 

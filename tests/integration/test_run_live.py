@@ -32,9 +32,10 @@ def run(runs: Path, *options: str, status: tuple[int, ...] = (0, 1)) -> subproce
 
 
 def start(runs: Path, *options: str) -> subprocess.Popen[str]:
+    """In a process group of its own, as a shell at a terminal would start it."""
     return subprocess.Popen(
         [*COMMAND, "run", "--runs", str(runs), "--no-report", "--seed", "5", *options],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
     )  # fmt: skip
 
 
@@ -84,6 +85,22 @@ def test_ctrl_c_cleans_up_reports_what_there_is_and_can_be_resumed(tmp_path, no_
     after = content(directory)
     assert len(after) >= 6, done.stderr
     assert kept.items() <= after.items(), "a finished trial is never measured again"
+
+
+def test_ctrl_c_at_a_terminal_reaches_every_program_of_the_run_and_breaks_no_trial(tmp_path, no_trace):
+    process = start(tmp_path, "--blocks", "30", "-k", "pids", "--runtimes", "cgroup,namespace,runc")
+    for turn in range(8):
+        directory = await_trials(tmp_path, turn + 1)
+        time.sleep(0.05 * turn)  # into the middle of what a trial is made of: commands, launcher, runc
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130, said
+        process = start(tmp_path, "--resume", str(directory))
+    await_trials(tmp_path, 9)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    broken = {n: r["reason"] for n, c in content(directory).items() if (r := json.loads(c))["status"] != "ok"}
+    assert broken == {}
 
 
 def test_an_impatient_second_and_third_ctrl_c_do_not_cut_the_clean_up_short(tmp_path, no_trace):
