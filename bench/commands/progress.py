@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench import plan as planning
 from bench.commands.listing import duration
+from bench.commands.pace import Pace
 from bench.model import Case, Plan, PlannedTrial, TrialRecord
 from bench.session import Progress
 from bench.store import RunDirectory
@@ -24,9 +24,7 @@ class Display:
         self._plan: Plan = run.info.plan
         self._done: set[int] = set(run.finished())
         self._last = ""
-        self._pace = 1.0
-        self._spent = 0.0
-        self._foreseen = 0.0
+        self._pace = Pace()
         self._printed = 0.0
 
     def __enter__(self) -> Display:
@@ -61,8 +59,7 @@ class Display:
     def plan(self, plan: Plan) -> None:
         """Take over a plan, new or grown."""
         self._plan = plan
-        left = planning.estimate(plan, self._done)
-        self.note(f"{len(plan.trials) - len(self._done)} trials, about {duration(left * self._pace)}")
+        self.note(f"{len(plan.trials) - len(self._done)} trials, about {self._left()}")
 
     def note(self, text: str) -> None:
         """One line above the progress."""
@@ -72,7 +69,7 @@ class Display:
             print(text, file=sys.stderr, flush=True)
 
     def _left(self) -> str:
-        return duration(planning.estimate(self._plan, self._done) * self._pace)
+        return duration(self._pace.left(self._plan, self._done))
 
     def _started(self, planned: PlannedTrial, case: Case) -> None:
         if self._tty:
@@ -89,9 +86,7 @@ class Display:
     def _finished(self, planned: PlannedTrial, record: TrialRecord) -> None:
         self._done.add(planned.index)
         case = next(c for c in self._plan.cases if c.id == record.case)
-        self._spent += record.duration
-        self._foreseen += planning.estimate_case(case)
-        self._pace = self._spent / self._foreseen if self._foreseen else 1.0
+        self._pace.learn(case, record.duration)
         ends = ", ".join(t.exit.reason for t in record.tenants) or record.status
         self._last = f"{record.case.rpartition('/')[0]}: {ends}"
         broken = record.status == "broken"
