@@ -36,6 +36,14 @@ class Line:
     meaning: str
     cells: tuple[Cell, ...]
 
+    @property
+    def told(self) -> tuple[tuple[str, str], ...]:
+        """Evidence with the columns that have it, each said once: where there is no space for a cell each."""
+        columns: dict[str, list[str]] = {}
+        for cell in self.cells:
+            columns.setdefault(cell.evidence, []).append(cell.column)
+        return tuple((", ".join(names), evidence) for evidence, names in columns.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

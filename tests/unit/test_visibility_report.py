@@ -111,6 +111,18 @@ def test_on_paper_meanings_stand_below_the_titles_and_no_script_is_needed(built)
     assert "<button" not in page and "var(--" not in page
 
 
+def test_on_paper_what_was_read_stands_below_each_row_and_once_for_all_columns_that_have_it(built):
+    page = html.page(built, screen=False)
+    lines = [line for group in built.visibility.runtimes.groups for line in group.lines]
+    for line in lines:
+        assert [e for _, e in line.told] == list(dict.fromkeys(c.evidence for c in line.cells))
+        assert sorted(n for names, _ in line.told for n in names.split(", ")) == sorted(
+            c.column for c in line.cells
+        )
+    assert page.count('class="told"') == len(lines)
+    assert 'class="told"' not in html.page(built, screen=True)
+
+
 def test_a_terminal_shows_a_row_a_property_below_its_area(run):
     from rich.console import Console
 
