@@ -8,7 +8,7 @@ from typing import Any
 
 
 def read(content: bytes) -> Any:
-    """The arrow table in a file's bytes. OSError or pyarrow.ArrowException where they are cut off or foreign."""
+    """The arrow table in a file's bytes. Cut off or foreign: OSError or pyarrow.ArrowException."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
