@@ -11,17 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from bench.guest import serve
+import bench
+from bench.bootlayer.agent import agent as compiled
 from bench.host.vm.channel import Channel
 
-AGENT = [sys.executable, "-I", str(Path(serve.__file__).with_name("agent.py"))]
+MODULES = ":".join([str(Path(bench.__file__).parent.parent), *(p for p in sys.path if p.endswith("-packages"))])
+
+
+def command(*arguments):
+    """The agent's command line; it is compiled where its sources have changed."""
+    return [str(compiled()), "--python", sys.executable, "--modules", MODULES, *arguments]
 
 
 @contextlib.contextmanager
 def agent_over_socket():
     """(agent process, connected socket)."""
     ours, theirs = socket.socketpair()
-    process = subprocess.Popen([*AGENT, "--stdio"], stdin=theirs, stdout=theirs)
+    process = subprocess.Popen(command("--stdio"), stdin=theirs, stdout=theirs)
     theirs.close()
     try:
         yield process, ours
