@@ -19,8 +19,8 @@ MODULES = ":".join([str(Path(bench.__file__).parent.parent), *(p for p in sys.pa
 
 
 def command(*arguments):
-    """The agent's command line; it is compiled where its sources have changed."""
-    return [str(compiled()), "--python", sys.executable, "--modules", MODULES, *arguments]
+    """The agent's command line: of that in ISOBENCH_AGENT, else of the one its sources make."""
+    return [os.environ.get("ISOBENCH_AGENT") or str(compiled()), "--python", sys.executable, "--modules", MODULES, *arguments]
 
 
 @contextlib.contextmanager

@@ -152,9 +152,9 @@ static bool remove_below(const char *path, int levels) {
 bool group_remove(const char *path) { return remove_below(path, MOST_LEVELS); }
 
 long group_oom_kills(const char *path) {
-    char file[GROUP_PATH], text[1024];
-    if (!joined(file, path, "memory.events") || read_file(file, text, sizeof text) < 0)
+    char file[GROUP_PATH], text[1024] = "\n"; /* so that each line has one before it */
+    if (!joined(file, path, "memory.events") || read_file(file, text + 1, sizeof text - 1) < 0)
         return 0;
-    const char *found = strncmp(text, "oom_kill ", 9) == 0 ? text - 1 : strstr(text, "\noom_kill ");
-    return found ? strtol(found + 10, NULL, 10) : 0;
+    const char *found = strstr(text, "\noom_kill ");
+    return found ? strtol(found + sizeof "\noom_kill " - 1, NULL, 10) : 0;
 }
