@@ -1,4 +1,4 @@
-"""The guest's agent: one static program, compiled from bench/guest/agent once for each state of its sources."""
+"""The guest's agent: one static program, compiled once for each state of its sources, bench/guest/agent."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def urgent_if_allowed() -> bool:
 
 
 def ordinarily(call: Callable[[], T]) -> T:
-    """What `call` answers, this process being an ordinary one meanwhile: a program may be waiting for the CPU."""
+    """What `call` answers, this process being ordinary meanwhile: a program may be waiting for the CPU."""
     policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
     if policy & ~os.SCHED_RESET_ON_FORK != os.SCHED_RR:
         return call()

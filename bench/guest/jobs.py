@@ -1,6 +1,7 @@
 """Operations that a forked copy of the agent's Python carries out: calls, files, watching.
 
-So one that takes long, a large tree or a slow answer, delays no other. A job reads the channel's bytes on descriptor 0, writes bytes to 1, and its RESULT to 3.
+So one that takes long, a large tree or a slow answer, delays no other. A job reads the channel's bytes on
+descriptor 0, writes bytes to 1, and its RESULT to 3.
 """
 
 from __future__ import annotations

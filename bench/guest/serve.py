@@ -1,7 +1,7 @@
 """The Python of the agent: its child, which carries out the operations that are the harness's own functions.
 
-The agent (agent/*.c) starts it with the first of them, passes the frames of their channels on as they are, and
-speaks the protocol of `wire` with it over a socket that is both its standard input and output.
+The agent (agent/*.c) starts it with the first of them, passes the frames of their channels on as they are,
+and speaks the protocol of `wire` with it over a socket that is its standard input and output.
 """
 
 from __future__ import annotations

@@ -15,12 +15,21 @@ import bench
 from bench.bootlayer.agent import agent as compiled
 from bench.host.vm.channel import Channel
 
-MODULES = ":".join([str(Path(bench.__file__).parent.parent), *(p for p in sys.path if p.endswith("-packages"))])
+MODULES = ":".join(
+    [str(Path(bench.__file__).parent.parent), *(p for p in sys.path if p.endswith("-packages"))]
+)
 
 
 def command(*arguments):
     """The agent's command line: of that in ISOBENCH_AGENT, else of the one its sources make."""
-    return [os.environ.get("ISOBENCH_AGENT") or str(compiled()), "--python", sys.executable, "--modules", MODULES, *arguments]
+    return [
+        os.environ.get("ISOBENCH_AGENT") or str(compiled()),
+        "--python",
+        sys.executable,
+        "--modules",
+        MODULES,
+        *arguments,
+    ]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What of the agent is Python: a child that starts when it is asked for, and may die without it."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from agents import MODULES, agent, agent_over_socket, alive, command, drain, guest, run, until
+from agents import agent, agent_over_socket, alive, command, drain, guest, run, until
 from test_agent_programs import children
 
 from bench.bootlayer.agent import compile_to
@@ -22,10 +23,28 @@ def python_of(process):
     """The PID of the agent's Python, once it has become that."""
 
     def found():
-        return [pid for pid in children(process) if b"serve.main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [
+            pid for pid in children(process) if b"serve.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
 
     (pid,) = until(found)
     return int(pid)
+
+
+@contextlib.contextmanager
+def agent_of(*options):
+    """The agent with those options, and a channel to it."""
+    ours, theirs = socket.socketpair()
+    argv = command(*options, "--stdio")
+    process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+    theirs.close()
+    try:
+        with Channel(ours) as channel:
+            channel.wait_ready(20)
+            yield process, channel
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 def test_no_python_runs_before_it_is_asked_for_and_one_serves_all(agent):
@@ -52,7 +71,9 @@ def test_programs_go_on_where_there_is_no_python():
 def test_a_python_that_says_anything_but_frames_is_ended(tmp_path):
     babbler = tmp_path / "python"
     babbler.write_text(
-        "#!/bin/sh\nprintf '\\377\\376\\375ISOBENCH\\376%032d\\000\\000\\000\\002{}babble babble' 7\nexec sleep 1000\n"
+        "#!/bin/sh\n"
+        "printf '\\377\\376\\375ISOBENCH\\376%032d\\000\\000\\000\\002{}babble babble' 7\n"
+        "exec sleep 1000\n"
     )
     babbler.chmod(0o755)
     with agent_of("--python", str(babbler)) as (process, guest):
@@ -60,26 +81,6 @@ def test_a_python_that_says_anything_but_frames_is_ended(tmp_path):
             guest.call("exists", path="/")
         assert children(process) == []
         assert guest.ping() < 5
-
-
-def agent_of(*options):
-    """The agent with those options, and a channel to it."""
-    import contextlib
-
-    @contextlib.contextmanager
-    def opened():
-        ours, theirs = socket.socketpair()
-        process = subprocess.Popen(command(*options, "--stdio"), stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
-        theirs.close()
-        try:
-            with Channel(ours) as channel:
-                channel.wait_ready(20)
-                yield process, channel
-        finally:
-            process.kill()
-            process.wait(10)
-
-    return opened()
 
 
 def test_where_the_python_dies_what_it_did_has_failed_and_the_next_is_served(agent, tmp_path):
@@ -114,8 +115,7 @@ def test_where_the_python_dies_what_it_did_has_failed_and_the_next_is_served(age
     program.wait_gone(10)
 
 
-def test_a_file_that_comes_in_part_is_not_written(agent, tmp_path):
-    process, guest = agent
+def test_a_file_that_comes_in_part_is_not_written(guest, tmp_path):
     asked = {"op": "write", "path": str(tmp_path / "file"), "mode": 0o644, "size": 10}
     request = guest.request(asked)
     guest.do(lambda: (request.lane.send(wire.DATA, b"half"), request.lane.send(wire.EOF)))
@@ -196,7 +196,9 @@ def test_the_next_host_finds_neither_jobs_nor_answers_of_the_last(tmp_path):
         ours.sendall(wire.encode(2, wire.OPEN, asked))
         (job,) = until(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
         frames.clear()
-        asked = wire.encode(3, wire.OPEN, wire.dumps({"op": "call", "name": "exists", "arguments": {"path": "/"}}))
+        asked = wire.encode(
+            3, wire.OPEN, wire.dumps({"op": "call", "name": "exists", "arguments": {"path": "/"}})
+        )
         say(wire.hello(second, {}) + asked, lambda f: f[:2] == (3, wire.RESULT))
         assert not alive(job)
         assert frames[0] == (0, wire.HELLO, frames[0][2]) and frames[0][2].startswith(second)
@@ -207,15 +209,17 @@ def test_the_next_host_finds_neither_jobs_nor_answers_of_the_last(tmp_path):
 @pytest.mark.parametrize(
     ("payload", "says"),
     [
-        (b"", "no JSON"), (b"[]", "no JSON"), (b"{}", "no JSON"), (b'{"op":1}', "no JSON"), (b'{"op":', "no JSON"),
-        (b"[" * 60_000, "no JSON"), (b'{"op":"exec"}', "argv is no list"), (b'{"op":"exec","argv":"ls"}', "argv is no"),
+        (b"", "no JSON"), (b"[]", "no JSON"), (b"{}", "no JSON"), (b'{"op":1}', "no JSON"),
+        (b'{"op":', "no JSON"), (b"[" * 60_000, "no JSON"),
+        (b'{"op":"exec"}', "argv is no list"), (b'{"op":"exec","argv":"ls"}', "argv is no list"),
         (b'{"op":"exec","argv":[1]}', "no text"), (b'{"op":"exec","argv":["ls"],"env":[]}', "env no object"),
         (b'{"op":"exec","argv":["ls"],"env":{"a":null}}', "no text"),
         (b'{"op":"exec","argv":["ls"],"env":{"a\\u0000":""}}', "embedded null"),
         (b'{"op":"exec","argv":["ls"],"uid":-1}', "number of a user"),
         (b'{"op":"exec","argv":["ls"],"uid":1e3}', "number of a user"),
         (b'{"op":"exec","argv":["ls"],"cwd":7}', "cwd is no path"),
-        (b'{"op":"connect"}', "is no path"), (b'{"op":"connect","unix":"/' + b"x" * 200 + b'"}', "File name too long"),
+        (b'{"op":"connect"}', "is no path"),
+        (b'{"op":"connect","unix":"/' + b"x" * 200 + b'"}', "File name too long"),
         (b'{"op":"watch","exec":"x","collectors":{}}', "runs no program"),
         (b'{"op":"watch","exec":99,"collectors":{}}', "runs no program"),
     ],
@@ -258,4 +262,3 @@ def test_a_sanitized_agent_finds_nothing_wrong_with_itself(tmp_path):
         assert guest.read(str(tmp_path / "file")) == bytes(range(256)) * 5000
     assert process.communicate(timeout=20)[1] == b""
     assert process.returncode == 0
-    assert MODULES

@@ -53,7 +53,7 @@ def test_the_agent_starts_on_what_the_initramfs_holds_alone(layer, tmp_path):
 
 def test_the_harness_disk_has_the_same_agent(layer, tmp_path):
     places = {place: path for path, place in sources()}
-    assert early.AGENT == f"{MOUNT}/agent"
+    assert f"{MOUNT}/agent" == early.AGENT
     assert places["agent"].read_bytes() in early.initrd(layer, "micro", tmp_path).read_bytes()
     assert os.access(places["agent"], os.X_OK)
 
@@ -87,7 +87,7 @@ def test_the_agent_is_compiled_once_for_its_sources_and_anew_for_others(tmp_path
     (ours / "word.h").write_text("#define WORD 4\n")
     assert subprocess.run([agent.agent(tmp_path / "cache")], timeout=10).returncode == 4
     (ours / "word.h").write_text("#define WORD nonsense\n")
-    with pytest.raises(BenchError, match="(?s)agent does not compile.*nonsense") as caught:
+    with pytest.raises(BenchError, match=r"(?s)agent does not compile.*nonsense") as caught:
         agent.agent(tmp_path / "cache")
     assert caught.value.fix == compiled.FIX
     assert len(list((tmp_path / "cache").iterdir())) == 2

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -76,4 +77,58 @@ pid_t program_start(struct program *p, bool apart) {
     if (pid == 0)
         become(p);
     return pid;
+}
+
+/* --- what was asked for ---------------------------------------------------------------------- */
+
+/* Its texts as execve(2) takes them; NULL where one is none, or has a zero byte inside. */
+static char **texts(const struct document *d, const struct json *list, const char **why) {
+    char **found = must((list->count + 2) * sizeof *found);
+    size_t used = 0;
+    for (const struct json *m = json_first(d, list); m && !*why; m = json_next(d, m)) {
+        if (m->type != JSON_STRING)
+            *why = "argv or env holds what is no text";
+        else if (strlen(m->text) != m->len || (m->key && strlen(m->key) != m->key_len))
+            *why = "argv or env: embedded null byte";
+        else if (!m->key)
+            found[used++] = strdup(m->text);
+        else if (asprintf(&found[used++], "%s=%s", m->key, m->text) < 0)
+            die("out of memory");
+    }
+    return found;
+}
+
+static void free_texts(char **list) {
+    for (char **at = list; at && *at; at++)
+        free(*at);
+    free(list);
+}
+
+const char *program_read(struct program *p, const struct document *d) {
+    const struct json *argv = json_get(d, d->nodes, "argv"), *env = json_get(d, d->nodes, "env");
+    const struct json *cwd = json_get(d, d->nodes, "cwd"), *uid = json_get(d, d->nodes, "uid");
+    const struct json *path = env ? json_get(d, env, "PATH") : NULL, none = {0};
+    const char *why = NULL;
+    long long user = 0;
+    if (!argv || argv->type != JSON_ARRAY || (env && env->type != JSON_OBJECT))
+        return "argv is no list, or env no object";
+    if (!argv->count)
+        return "argv is empty";
+    if ((cwd && (cwd->type != JSON_STRING || strlen(cwd->text) != cwd->len)) ||
+        (uid && (!json_whole(uid, &user) || user < 0 || user > 0xFFFFFFFELL)))
+        return "cwd is no path, or uid no number of a user";
+    p->argv = texts(d, argv, &why);
+    p->envp = texts(d, env ? env : &none, &why);
+    p->path = path && path->type == JSON_STRING ? path->text : DEFAULT_PATH;
+    if (!path && !why)
+        p->envp[env ? env->count : 0] = strdup("PATH=" DEFAULT_PATH);
+    p->cwd = cwd && cwd->len ? cwd->text : "/";
+    p->as_user = uid != NULL;
+    p->uid = (uid_t)user;
+    return why;
+}
+
+void program_free(struct program *p) {
+    free_texts(p->argv);
+    free_texts(p->envp);
 }

@@ -2,8 +2,9 @@
 #ifndef PROGRAM_H
 #define PROGRAM_H
 
-#include <stdbool.h>
 #include <sys/types.h>
+
+#include "json.h"
 
 struct program {
     char **argv, **envp;
@@ -20,6 +21,10 @@ struct program {
 };
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* Argv, environment, directory and user as an OPEN asks for them; why not, or NULL. It points into the document. */
+const char *program_read(struct program *p, const struct document *asked);
+void program_free(struct program *p);
 
 /* Its PID, once it runs or has failed to; -1 with errno where there is no child. The agent waits for the execve,
  * so the program's memory need not be made before it; with `apart` it does not, and hears of no failure. */
