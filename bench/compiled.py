@@ -1,8 +1,8 @@
 """Programs of our own in C: compiled when the image is built, static, the same binary in every runtime.
 
 Workloads that are C sources lie in the image as `/usr/lib/isobench/AREA-NAME`. The launcher `place`, through
-which the host starts them, is compiled with them, and so is `moment`, a hook that stamps. The agent of guests is not
-in the image: see `bench.bootlayer.agent`.
+which the host starts them, is compiled with them, and so is `moment`, a hook that stamps. The agent of guests
+is not in the image: see `bench.bootlayer.agent`.
 """
 
 from __future__ import annotations

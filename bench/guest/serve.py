@@ -34,7 +34,6 @@ class Server:
                 self.loop.once()
         finally:
             for operation in list(self._operations.values()):
-                operation.lane.muted = True
                 operation.close()
 
     def _frame(self, channel: int, kind: int, payload: bytes) -> None:

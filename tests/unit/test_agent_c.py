@@ -121,8 +121,8 @@ def test_what_is_no_json_is_refused_and_what_is_one_is_not(probe, data):
 @pytest.mark.parametrize(
     "text",
     ["", " ", "[", "]", "[1,]", "{,}", '{"a"}', '{"a":}', '{"a":1,}', "01", "-", "1.", ".5", "1e", "1e+",
-     "+1", "tru", "nul", '"', '"\\"', '"\\x"', '"\\u12"', '"\\ud800"', '"\\ud800\\u0041"', '"\\udc00"', '"\n"',
-     "1 2", '{"a":1}}', "'a'", '{1:2}', "[" * 70 + "]" * 70, "[" * 60000, '{"a":' * 9000],
+     "+1", "tru", "nul", '"', '"\\"', '"\\x"', '"\\u12"', '"\\ud800"', '"\\ud800\\u0041"', '"\\udc00"',
+     '"\n"', "1 2", '{"a":1}}', "'a'", '{1:2}', "[" * 70 + "]" * 70, "[" * 60000, '{"a":' * 9000],
 )  # fmt: skip
 def test_broken_json_is_refused(probe, text):
     assert probe.ask("j", text.encode()) == b""
