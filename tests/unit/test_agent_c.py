@@ -59,6 +59,15 @@ def test_what_the_agent_sends_is_what_the_host_reads(probe, payload, channel):
     assert sent == wire.encode(channel, wire.DATA, payload)
 
 
+@pytest.mark.parametrize("length", [255, 0xFFFE])
+def test_a_length_whose_last_bytes_begin_the_magic_is_not_sent(probe, length):
+    begun = 1 if length == 255 else 2
+    payload = wire.MAGIC[begun:].ljust(length, b"y")
+    sent = probe.ask("e", struct.pack(">IB", 1, wire.DATA) + payload)
+    assert wire.MAGIC not in sent
+    assert sent == wire.encode(1, wire.DATA, payload)
+
+
 @pytest.mark.parametrize("size", [wire.MAX_PAYLOAD - 1, wire.MAX_PAYLOAD, wire.MAX_PAYLOAD + 1, 200_000])
 def test_long_output_is_cut_into_frames(probe, size):
     payload = (wire.MAGIC[1:] + bytes(range(256))) * (size // 267 + 1)

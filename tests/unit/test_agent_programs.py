@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from agents import agent, agent_over_socket, alive, drain, guest, run, until
+from agents import Deaf, agent, agent_over_socket, alive, drain, guest, run, until
 
 from bench.errors import SandboxError
 from bench.guest import wire
@@ -125,6 +125,18 @@ def test_output_that_nobody_reads_stops_no_other_channel_and_is_not_lost(guest):
     assert until(paused.poll) == Exit("exited", code=0)
     running.close()
     paused.close()
+
+
+def test_a_program_writes_no_more_than_there_is_credit_for(guest):
+    asked = {"op": "exec", "argv": ["head", "-c", "10000000", "/dev/zero"], "env": {}}
+    ours = guest.open(asked, lambda lane: Deaf(guest, lane))
+    until(lambda: ours.came >= wire.WINDOW)
+    assert guest.ping() < 5
+    assert ours.came == wire.WINDOW
+    guest.do(lambda: ours.lane.send(wire.CREDIT, (1000).to_bytes(4, "big")))
+    until(lambda: ours.came == wire.WINDOW + 1000)
+    guest.do(lambda: ours.lane.send(wire.CLOSE))
+    until(lambda: ours.closed)
 
 
 def test_output_that_imitates_the_protocol_is_only_output(guest, tmp_path):

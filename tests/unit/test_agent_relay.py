@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from agents import agent, agent_over_socket, alive, command, drain, guest, run, until
+from agents import Deaf, agent, agent_over_socket, alive, command, drain, guest, run, until
 from test_agent_programs import children
 
 from bench.bootlayer.agent import compile_to
@@ -134,22 +134,6 @@ def test_a_large_answer_that_nobody_takes_holds_up_nothing(guest, tmp_path):
     assert ours.came == wire.WINDOW  # what it may send without credit, to the byte
     guest.do(lambda: ours.lane.send(wire.CLOSE))
     until(lambda: ours.closed)
-
-
-class Deaf:
-    """An operation that takes bytes and gives no credit for them."""
-
-    def __init__(self, channel, lane):
-        self.channel, self.lane, self.came, self.closed = channel, lane, 0, False
-
-    def frame(self, kind, payload):
-        self.came += len(payload) if kind == wire.DATA else 0
-        if kind == wire.CLOSE:
-            self.closed = True
-            self.channel.forget(self)
-
-    def lost(self, reason):
-        pass
 
 
 def test_a_watch_reads_once_more_when_its_program_ends(guest):

@@ -22,8 +22,7 @@
 #include "wire.h"
 
 #define NICE (-10)
-#define LAST_WORDS 2 /* seconds that words on the console may take to get out: a kernel that panics drops them */
-#define REAP 0.5     /* seconds between looks for orphans */
+#define REAP 0.5 /* seconds between looks for orphans */
 
 bool machine_niced, machine_scored;
 
@@ -121,20 +120,6 @@ void machine_power_off_now(void) {
 }
 
 /* --- the first program ----------------------------------------------------------------------- */
-
-void machine_await_root(int pid) {
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            die("there is no child that mounts the disks");
-    if (status) { /* it has said why on the console, and with its first program the machine ends */
-        sleep(LAST_WORDS);
-        exit(1);
-    }
-    /* The child moved the new root onto the old one, and ".." of a root leads to what is mounted on it. */
-    if (chroot("/..") != 0 || chdir("/") != 0)
-        die("the new root cannot be entered");
-}
 
 static struct timer reaping;
 

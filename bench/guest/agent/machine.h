@@ -21,8 +21,6 @@ int machine_power_off(const char **why);
 /* At once, where systemd does not rule; nothing otherwise. */
 void machine_power_off_now(void);
 
-/* Return once the child that mounts the disks has done so, with what it has mounted as the root. */
-void machine_await_root(int pid);
 /* As PID 1: take the exit of every ended process that somebody left to us, from now on. */
 void machine_reap(void);
 

@@ -16,6 +16,7 @@
 #include "machine.h"
 #include "port.h"
 #include "relay.h"
+#include "root.h"
 #include "session.h"
 
 static const char usage[] =
@@ -79,7 +80,7 @@ int main(int argc, char **argv) {
     settle();
     loop_open();
     if (mounting)
-        machine_await_root(mounting);
+        root_enter(mounting);
     if (machine_is_guest() && geteuid() == 0)
         machine_be_urgent();
     if (getpid() == 1)
