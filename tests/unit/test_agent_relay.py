@@ -136,6 +136,29 @@ def test_a_large_answer_that_nobody_takes_holds_up_nothing(guest, tmp_path):
     until(lambda: ours.closed)
 
 
+def test_what_a_host_does_not_read_piles_up_nowhere(tmp_path):
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    with agent_over_socket() as (process, ours):
+        ours.settimeout(20)
+        ours.sendall(wire.hello(b"t" * wire.TOKEN, {}) + wire.encode(1, wire.OPEN, b'{"op":"warm"}'))
+        framer, frames = wire.Framer(), []
+        while not any(kind == wire.RESULT for _, kind, _ in frames):
+            frames += framer.feed(ours.recv(1 << 16))
+        before = resident(process)
+        asked = wire.dumps({"op": "read", "path": str(tmp_path / "file")})
+        for channel in range(2, 42):
+            ours.sendall(wire.encode(channel, wire.OPEN, asked))
+        pid = python_of(process)
+        until(lambda: len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) == 40)
+        time.sleep(1.0)  # for all of it to pile up, if it would
+        assert resident(process) - before < 4 << 20  # 10 MiB are ready to be sent
+
+
+def resident(process):
+    """Bytes of memory that process occupies."""
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_a_watch_reads_once_more_when_its_program_ends(guest):
     process = guest.exec(["sleep", "1"])
     watch = guest.watch({"self": 30.0}, exec=process)  # no reading by the clock in this test
