@@ -1,4 +1,4 @@
-"""The agent's own framing and JSON: what they make of any bytes is what `wire` makes of them."""
+"""The agent's own framing, loop and JSON: what they make of any bytes is what `wire` makes of them."""
 
 import json
 import struct
@@ -77,6 +77,10 @@ def test_long_output_is_cut_into_frames(probe, size):
     framer = wire.Framer()
     framer.feed(HELLO)
     assert b"".join(p for _, _, p in framer.feed(sent)) == payload[:size]
+
+
+def test_who_stopped_watching_a_file_does_not_hear_of_it_in_the_same_turn(probe):
+    assert probe.ask("l") == b"called "
 
 
 # --- JSON ------------------------------------------------------------------------------------------
