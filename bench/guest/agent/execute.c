@@ -179,15 +179,13 @@ static const struct behaviour behaviour = {on_frame, on_close, on_resume, on_end
 
 /* Pipes for its output, and the child; the ends of the agent in `ours`. False with errno where it cannot be. */
 static bool start(struct execute *e, struct program *p, int ours[2]) {
-    int out[2], err[2], null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (null < 0)
+    static int null = -1;
+    int out[2], err[2];
+    if (null < 0 && (null = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
         return false;
-    if (pipe2(out, O_CLOEXEC) != 0) {
-        close(null);
+    if (pipe2(out, O_CLOEXEC) != 0)
         return false;
-    }
     if (pipe2(err, O_CLOEXEC) != 0) {
-        close(null);
         close(out[0]);
         close(out[1]);
         return false;
@@ -197,7 +195,6 @@ static bool start(struct execute *e, struct program *p, int ours[2]) {
     p->fds[2] = err[1];
     e->pid = program_start(p, false);
     int why = errno;
-    close(null);
     close(out[1]);
     close(err[1]);
     ours[0] = out[0];

@@ -12,6 +12,7 @@
 #define TOP "isobench"
 #define LONGEST_NAME 100
 #define MOST_LEVELS 32
+#define MOST_ALIKE 10000
 
 const char *group_mount = "/sys/fs/cgroup";
 
@@ -46,11 +47,6 @@ long read_file(const char *path, char *text, size_t room) {
 
 static bool joined(char path[GROUP_PATH], const char *directory, const char *name) {
     return snprintf(path, GROUP_PATH, "%s/%s", directory, name) < GROUP_PATH;
-}
-
-static bool is_directory(const char *path) {
-    struct stat found;
-    return stat(path, &found) == 0 && S_ISDIR(found.st_mode);
 }
 
 /* Give children of that group every controller; one that the kernel refuses stays off there.
@@ -89,16 +85,9 @@ void group_prepare(void) {
 }
 
 bool group_create(char path[GROUP_PATH], const char *name, size_t len) {
-    char top[GROUP_PATH], safe[LONGEST_NAME + 1];
+    char safe[LONGEST_NAME + 1];
     size_t kept = 0, end;
-    path[0] = 0;
-    if (!joined(top, group_mount, TOP))
-        return true;
-    if (!is_directory(top)) {
-        group_prepare();
-        if (!is_directory(top))
-            return true;
-    }
+    bool prepared = false;
     for (size_t at = 0; at < len && kept < LONGEST_NAME; at++) {
         char c = name[at];
         if ((c & 0xC0) == 0x80) /* not the first byte of a character */
@@ -110,17 +99,25 @@ bool group_create(char path[GROUP_PATH], const char *name, size_t len) {
     for (end = kept; end && safe[end - 1] == '.'; end--)
         ;
     safe[end] = 0;
-    for (int number = 1; number < 10000; number++) {
-        int room = number == 1 ? snprintf(path, GROUP_PATH, "%s/%s", top, end ? safe : "workload")
-                               : snprintf(path, GROUP_PATH, "%s/%s-%d", top, end ? safe : "workload", number);
-        if (room >= GROUP_PATH)
+    for (int number = 1; number < MOST_ALIKE;) {
+        int length = snprintf(path, GROUP_PATH, "%s/" TOP "/%s", group_mount, end ? safe : "workload");
+        if (length < GROUP_PATH && number > 1)
+            length += snprintf(path + length, GROUP_PATH - (size_t)length, "-%d", number);
+        if (length >= GROUP_PATH)
             break;
         if (mkdir(path, 0777) == 0)
             return true;
-        if (errno != EEXIST)
+        if (errno == ENOENT && !prepared) {
+            group_prepare();
+            prepared = true;
+        } else if (errno == ENOENT) { /* no group above it can be made: there is no pure v2 hierarchy */
+            path[0] = 0;
+            return true;
+        } else if (errno != EEXIST) {
             return false;
-        if (rmdir(path) == 0) /* one that a program left goes, one in use stays */
-            number--;
+        } else if (rmdir(path) != 0) { /* one that a program left goes, one in use stays */
+            number++;
+        }
     }
     errno = EEXIST;
     return false;
