@@ -1,4 +1,4 @@
-"""The harness disk: this program and its workloads as a small read-only file system for guests.
+"""The harness disk: this program, its workloads and the agent as a small read-only file system for guests.
 
 Named by its content, so equal programs share one disk and a changed one gets another.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 import bench
 from bench import workload
 from bench.bootlayer import disk
+from bench.bootlayer.agent import agent
 from bench.errors import BenchError
 from bench.imagecache import disk_error, keep_latest
 from bench.ledger import state_dir
@@ -25,12 +26,14 @@ from bench.ledger import state_dir
 LABEL = "isobench-harness"
 MOUNT = "/opt/isobench"
 """Where a guest mounts it."""
+AGENT = f"{MOUNT}/agent"
+"""The agent, there and in the initramfs of the micro boot."""
 _KEPT = 4
 _SKIPPED = frozenset({"__pycache__", "data"})
 
 
 def harness(cache: Path | None = None) -> Path:
-    """A raw ext4 disk with `bench/` and `workloads/`, made if this content has none yet."""
+    """A raw ext4 disk with `bench/`, `workloads/` and the agent, made if this content has none yet."""
     cache = cache or state_dir() / "cache" / "harness"
     files = list(sources())
     target = cache / f"{digest(files)}.ext4"
@@ -46,6 +49,7 @@ def harness(cache: Path | None = None) -> Path:
 
 def sources() -> Iterator[tuple[Path, str]]:
     """(file of the host, its place on the disk), in a fixed order."""
+    yield agent(), Path(AGENT).name
     for top, place in ((Path(bench.__file__).parent, "bench"), (workload.root(), "workloads")):
         for path in sorted(top.rglob("*")):
             inside = path.relative_to(top)
@@ -93,7 +97,7 @@ def _make(files: list[tuple[Path, str]], target: Path) -> None:
 
 
 def _compile(copy: Path, place: str) -> None:
-    """Byte code beside the copy: an emulated CPU would compile the agent for half a second at each boot.
+    """Byte code beside the copy: an emulated CPU would compile for half a second what a watch imports.
 
     It fits a guest whose Python is of this version; another one passes it over and reads the source.
     """

@@ -24,7 +24,6 @@ _DIRECTORIES = ("bin", "dev", "modules", "modules/network", "proc", "root", "sys
 APPLETS = (
     "cat",
     "findfs",
-    "ifconfig",
     "insmod",
     "ln",
     "mkdir",

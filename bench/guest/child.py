@@ -1,22 +1,21 @@
-"""Children of the agent: forked from its only thread, awaited through a pidfd."""
+"""Children of the agent's Python: forked from its only thread, awaited through a pidfd."""
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` itself would import `enum`
 import os
-import sys
 
 TYPE_CHECKING = False  # see `wire`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
     from bench.guest.loop import Loop
 
 SCHED_FIRST = 1
 NICE = -10
-OWN: set[int] = set()
-"""PIDs of living `Child` objects, which `reap_orphans` leaves alone."""
 
 
 def urgent() -> None:
@@ -37,6 +36,20 @@ def urgent_if_allowed() -> bool:
     return True
 
 
+def ordinarily(call: Callable[[], T]) -> T:
+    """What `call` answers, this process being ordinary meanwhile: a program may be waiting for the CPU."""
+    policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
+    if policy & ~os.SCHED_RESET_ON_FORK != os.SCHED_RR:
+        return call()
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
+    try:
+        return call()
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        os.sched_setscheduler(0, policy, param)
+
+
 class Child:
     """A forked process; `ended` is called once with its wait status and rusage."""
 
@@ -49,7 +62,6 @@ class Child:
         self.pid = os.fork()
         if self.pid == 0:
             _become(body, fds)
-        OWN.add(self.pid)
         self._pidfd = os.pidfd_open(self.pid)
         loop.reader(self._pidfd, self._reap)
 
@@ -57,7 +69,6 @@ class Child:
         pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         if pid:
             self.running = False
-            OWN.discard(self.pid)
             self._loop.close(self._pidfd)
             self._ended(status, usage)
 
@@ -94,30 +105,3 @@ def _become(body: Callable[[], None], fds: Sequence[int]) -> None:
         os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace")[:4000])
     finally:
         os._exit(code)
-
-
-def reap_orphans() -> None:
-    """As PID 1: take the exit of every ended process that somebody left to us.
-
-    Children of our own that ended are left to their `Child`: their pidfd is ready as well.
-    """
-    while True:
-        try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if found is None or found.si_pid in OWN:
-            return
-        os.waitpid(found.si_pid, os.WNOHANG)
-
-
-def package_root() -> str:
-    """The directory that holds the package `bench`; distribution packages come with it."""
-    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def complete_path() -> None:
-    """Let imports find what `-I -S` hides: this package, and the distribution's (psutil)."""
-    for directory in (package_root(), "/usr/lib/python3/dist-packages"):
-        if directory not in sys.path:
-            sys.path.append(directory)

@@ -12,7 +12,7 @@ _CHUNK = 1 << 20
 
 
 def write(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Descriptor 0 until its end as the file `path`, whole or not at all, with `mode`."""
+    """Descriptor 0 until its end, `size` bytes, as the file `path`, whole or not at all, with `mode`."""
     path = Path(asked["path"])
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -22,6 +22,8 @@ def write(asked: Mapping[str, Any]) -> dict[str, Any]:
             while data := os.read(0, _CHUNK):
                 size += len(data)
                 file.write(data)
+            if size != asked["size"]:
+                raise EOFError(f"{size} bytes came for {path}, not {asked['size']}")
             os.fchmod(file.fileno(), asked.get("mode", 0o644))
         part.replace(path)
     finally:

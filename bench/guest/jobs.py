@@ -1,16 +1,15 @@
-"""Operations that a forked copy of the agent carries out: calls, files, watching.
+"""Operations that a forked copy of the agent's Python carries out: calls, files, watching.
 
-The agent itself never waits and parses nothing, so a large tree or a slow answer delays no output of a
-workload. A job reads the channel's bytes on descriptor 0, writes bytes to 1, and its RESULT to 3.
+So one that takes long, a large tree or a slow answer, delays no other. A job reads the channel's bytes on
+descriptor 0, writes bytes to 1, and its RESULT to 3.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 
 from bench.guest import wire
-from bench.guest.child import Child, complete_path
+from bench.guest.child import Child, ordinarily
 from bench.guest.mux import Lane, Sink, Source
 from bench.guest.operation import Operation, trouble
 
@@ -49,14 +48,12 @@ class Job(Operation):
         self._closing = False
 
     def start(self, asked: dict[str, Any]) -> None:
-        """Fork. What it needs is imported here, once for all jobs, unless a program would wait for that."""
+        """Fork. What it needs is imported here, once for all jobs."""
         asked = dict(asked)
         name = asked.pop("op")
         if name not in MODULES:
             raise ValueError(f"unknown operation '{name}'")
-        if not self._importing_delays(name):
-            _body(name)
-        asked = self._resolved(asked)
+        ordinarily(lambda: _body(name))
         into, out, result = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
         theirs = (into[0], out[1], 2, result[1])
         try:
@@ -69,23 +66,6 @@ class Job(Operation):
         os.set_blocking(result[0], False)
         self._result = result[0]
         self.loop.reader(self._result, self._read_result)
-
-    def _importing_delays(self, name: str) -> bool:
-        """Whether an import here would hold back a program's output: then the child imports for itself."""
-        return MODULES[name] not in sys.modules and any(
-            getattr(o, "child", None) for o in self.session.operations.values()
-        )
-
-    def _resolved(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """With the group and PID of the `exec` it names, whose end it will hear of."""
-        if asked.get("exec") is None:
-            return asked
-        watched = self.session.operations.get(asked["exec"])
-        child = getattr(watched, "child", None)
-        if watched is None or child is None:
-            raise ValueError(f"channel {asked['exec']} runs no program")
-        watched.watchers.append(self)  # type: ignore[attr-defined]
-        return asked | {"cgroup": watched.cgroup, "pid": child.pid}  # type: ignore[attr-defined]
 
     def _read_result(self) -> None:
         try:
@@ -116,7 +96,7 @@ class Job(Operation):
             self.finish({"error": f"the agent's own process broke: wait status {self._status:#x}"})
 
     def frame(self, kind: int, payload: bytes) -> None:
-        """Bytes for the job; EOF after them; or the word of an `exec` that it ended."""
+        """Bytes for the job; EOF after them; or the word that the program it watches has ended."""
         assert self._sink
         if kind == wire.DATA:
             self._sink.feed(payload)
@@ -138,7 +118,6 @@ class Job(Operation):
 
 
 def _body(operation: str) -> Body:
-    complete_path()
     import importlib
 
     body: Body = getattr(importlib.import_module(MODULES[operation]), operation)
@@ -147,6 +126,10 @@ def _body(operation: str) -> Body:
 
 def warm(names: Iterable[str]) -> None:
     """Import the modules of all operations and of those collectors."""
+    ordinarily(lambda: _import(names))
+
+
+def _import(names: Iterable[str]) -> None:
     for operation in MODULES:
         _body(operation)
     from bench import collectors

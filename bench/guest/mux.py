@@ -1,6 +1,7 @@
 """Many channels over one byte stream: flow control, and descriptors joined to channels.
 
-Both ends of the wire run this. The thread of the loop owns it; `Loop.post` is the only door for others.
+The host and the agent's Python run this; the agent has its own, agent/line.c and agent/lane.c. The thread of the
+loop owns it; `Loop.post` is the only door for others.
 """
 
 from __future__ import annotations
@@ -65,17 +66,6 @@ class Line:
         if len(self._queue) == 1:
             self._write()
 
-    def drop_queue(self) -> None:
-        """Forget what waits: it belonged to a session that is over."""
-        self._queue, self._queued = [], 0
-        self.loop.writer(self._out, None)
-        self._released()
-
-    def listen(self, on: bool) -> None:
-        """Whether to read from the stream now."""
-        if self.open:
-            self.loop.reader(self._in, self._read if on else None)
-
     def end(self, reason: str) -> None:
         """Stop using the stream and say why. Idempotent; the descriptors stay with their owner."""
         if not self.open:
@@ -133,15 +123,12 @@ class Lane:
         self.credit = wire.WINDOW
         self._eaten = 0
         self._waiting: list[Call] = []
-        self.muted = False
-        """Whether the session of this channel is over, so that nothing more may be sent on it."""
 
     def send(self, kind: int, payload: bytes = b"") -> None:
         """Send a frame. DATA and ERR must be within `credit`, which they use up."""
         if kind in (wire.DATA, wire.ERR):
             self.credit -= len(payload)
-        if not self.muted:
-            self.line.send(wire.encode(self.channel, kind, payload))
+        self.line.send(wire.encode(self.channel, kind, payload))
 
     def say(self, kind: int, value: dict[str, Any]) -> None:
         """Send a frame whose payload is JSON."""
@@ -150,7 +137,7 @@ class Lane:
     def ate(self, count: int) -> None:
         """That many bytes received on this channel have been passed on: give credit for them."""
         self._eaten += count
-        if self._eaten >= wire.WINDOW // 4 and not self.muted:
+        if self._eaten >= wire.WINDOW // 4:
             self.line.send(wire.credit(self.channel, self._eaten))
             self._eaten = 0
 

@@ -1,4 +1,4 @@
-"""One open channel as the agent sees it: something that runs, takes frames, and reports once."""
+"""One open channel as the Python of the agent sees it: it runs, takes frames, and reports once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,8 @@ TYPE_CHECKING = False  # see `wire`
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from bench.guest.spare import Spare
-
     class Session(Protocol):
         """What an operation may ask of the session it belongs to."""
-
-        operations: dict[int, Operation]
-
-        def prepare(self) -> None:
-            """Fork a child ahead of need."""
-
-        def spare(self) -> Spare:
-            """A child that waits for its program."""
 
         def forget(self, operation: Operation) -> None:
             """The operation is over and its channel closed."""
@@ -37,15 +27,15 @@ class Operation:
         raise NotImplementedError
 
     def frame(self, kind: int, payload: bytes) -> None:
-        """A frame of the host other than OPEN, CREDIT and CLOSE."""
+        """A frame other than OPEN, CREDIT and CLOSE."""
 
     def close(self) -> None:
         """The host gave up: end what runs, and say CLOSE once nothing is left of it."""
         self.closed()
 
-    def closed(self, error: str = "") -> None:
-        """Nothing is left of it; or, with `error`, what could not be removed."""
-        self.lane.say(wire.CLOSE, {"error": error} if error else {})
+    def closed(self) -> None:
+        """Nothing is left of it."""
+        self.lane.say(wire.CLOSE, {})
         self.session.forget(self)
 
     def finish(self, result: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ token ANNOUNCEMENT.
 Each direction of a channel has a window of WINDOW bytes of DATA and ERR payload; the receiver gives credit
 back as it passes bytes on. Everything else is small and needs no credit.
 
-It is imported at the start of a guest, so it imports next to nothing.
+The agent has the same in C (agent/wire.c). This is imported inside a guest as well, so it imports next to
+nothing.
 """
 
 from __future__ import annotations

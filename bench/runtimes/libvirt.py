@@ -216,7 +216,7 @@ class Runtime:
         return domain.Machine(
             name=name, accelerator=accelerator.probe().kind, vcpus=os.cpu_count() or 1,
             memory=int(tenant.limits.get("memory", arena.params.get("machine.memory", MEMORY))),
-            kernel=layer.kernel, initrd=self._initramfs(layer, arena),
+            kernel=layer.kernel, initrd=self._initramfs(layer),
             command_line=bootlayer.command_line(self._chosen.boot), disks=attached,
             nics=[network.nic] if network.nic else [],
             serial_log=arena.log(tenant.name, "serial.log") or files / "serial.log",
@@ -226,10 +226,9 @@ class Runtime:
             cgroup_version=cgroups.detect().version("cpu") or 2,
         ), parts  # fmt: skip
 
-    def _initramfs(self, layer: BootLayer, arena: Arena) -> Path:
+    def _initramfs(self, layer: BootLayer) -> Path:
         if self._initrd is None or not self._initrd.exists():
-            assert arena.image is not None  # its boot layer was found
-            self._initrd = bootlayer.initrd(layer, arena.image, self._chosen.boot)
+            self._initrd = bootlayer.initrd(layer, self._chosen.boot)
         return self._initrd
 
     def _disks(

@@ -137,7 +137,7 @@ def opened(spec, arena):
 
 @pytest.mark.parametrize("boot", ["micro", "full"])
 def test_from_open_to_the_first_output(benchmark, layer, image, arena, tmp_path, boot):
-    initrd = bootlayer.initrd(layer, image, boot)
+    initrd = bootlayer.initrd(layer, boot)
     lines, agents, totals = [], [], []
     rounds = ROUNDS if boot == "micro" else max(1, ROUNDS // 2)
     for _ in range(rounds):

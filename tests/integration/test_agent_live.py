@@ -41,7 +41,7 @@ class Machine:
                 QEMU, "-accel", "tcg", "-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "768",
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", str(layer.kernel), "-initrd",
-                str(bootlayer.initrd(layer, image, boot)),
+                str(bootlayer.initrd(layer, boot)),
                 "-append", bootlayer.command_line(boot),
                 "-drive", f"if=none,id=root,format=qcow2,file={disk}",
                 "-device", "virtio-blk-pci,drive=root,serial=isobench-root",

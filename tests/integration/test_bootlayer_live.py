@@ -49,7 +49,7 @@ class Machine:
                   *((path, serial, "raw", "off") for path, serial in disks)]  # fmt: skip
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-machine", "q35,accel=tcg", "-cpu", "max", "-m", memory, "-kernel", layer.kernel,
-                "-initrd", bootlayer.initrd(layer, image, boot), "-append", bootlayer.command_line(boot),
+                "-initrd", bootlayer.initrd(layer, boot), "-append", bootlayer.command_line(boot),
                 "-serial", f"file:{self.serial}",
                 "-device", "virtio-serial-pci", "-chardev", f"socket,id=a,path={directory / 'agent.sock'}",
                 "-device", "virtserialport,chardev=a,name=isobench.agent.0"]  # fmt: skip

@@ -11,17 +11,33 @@ from pathlib import Path
 
 import pytest
 
-from bench.guest import serve
+import bench
+from bench.bootlayer.agent import agent as compiled
+from bench.guest import wire
 from bench.host.vm.channel import Channel
 
-AGENT = [sys.executable, "-I", str(Path(serve.__file__).with_name("agent.py"))]
+MODULES = ":".join(
+    [str(Path(bench.__file__).parent.parent), *(p for p in sys.path if p.endswith("-packages"))]
+)
+
+
+def command(*arguments):
+    """The agent's command line: of that in ISOBENCH_AGENT, else of the one its sources make."""
+    return [
+        os.environ.get("ISOBENCH_AGENT") or str(compiled()),
+        "--python",
+        sys.executable,
+        "--modules",
+        MODULES,
+        *arguments,
+    ]
 
 
 @contextlib.contextmanager
 def agent_over_socket():
     """(agent process, connected socket)."""
     ours, theirs = socket.socketpair()
-    process = subprocess.Popen([*AGENT, "--stdio"], stdin=theirs, stdout=theirs)
+    process = subprocess.Popen(command("--stdio"), stdin=theirs, stdout=theirs)
     theirs.close()
     try:
         yield process, ours
@@ -79,3 +95,19 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+class Deaf:
+    """An operation that takes bytes and gives no credit for them."""
+
+    def __init__(self, channel, lane):
+        self.channel, self.lane, self.came, self.closed = channel, lane, 0, False
+
+    def frame(self, kind, payload):
+        self.came += len(payload) if kind == wire.DATA else 0
+        if kind == wire.CLOSE:
+            self.closed = True
+            self.channel.forget(self)
+
+    def lost(self, reason):
+        pass

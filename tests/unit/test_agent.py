@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from agents import AGENT, agent, agent_over_socket, alive, drain, run, until
+from agents import agent, agent_over_socket, alive, command, drain, run, until
 
 from bench.errors import SandboxError
 from bench.guest import wire
@@ -93,7 +93,7 @@ def test_an_agent_that_began_anew_is_not_taken_for_the_old_one():
 
 def test_the_next_host_finds_a_clean_guest_over_a_raw_terminal():
     master, slave = pty.openpty()
-    process = subprocess.Popen([*AGENT, "--port", os.ttyname(slave)])
+    process = subprocess.Popen(command("--port", os.ttyname(slave)))
     try:
         with Channel(os.dup(master)) as first:
             first.wait_ready(20)

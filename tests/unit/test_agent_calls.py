@@ -1,15 +1,13 @@
 """Calls and readings of the real agent, a child of this process."""
 
 import os
-import sys
 import time
-import types
 
 import pytest
 from agents import agent, guest, until
 
 from bench.errors import SandboxError
-from bench.guest import jobs, serve
+from bench.guest import child, serve
 
 
 def test_only_listed_functions_can_be_called(guest):
@@ -97,27 +95,27 @@ def test_collectors_that_do_not_exist_or_have_nothing_to_read_are_named(guest):
 # --- what delays a program ---------------------------------------------------------------------------
 
 
-class _Operation:
-    def __init__(self, child):
-        self.child = child
+def test_while_it_imports_the_agents_python_is_an_ordinary_process():
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            child.urgent()
+            before = os.sched_getscheduler(0)
+            within = child.ordinarily(lambda: (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)))
+            after = os.sched_getscheduler(0)
+            code = 0 if within == (os.SCHED_OTHER, 0) and before == after != os.SCHED_OTHER else 2
+        except PermissionError:
+            code = 3
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code == 3:
+        pytest.skip("this user may not make a process urgent")
+    assert code == 0
 
 
-def _delays(operations, name="watch"):
-    job = object.__new__(jobs.Job)
-    job.session = types.SimpleNamespace(operations=operations)
-    return job._importing_delays(name)
-
-
-def test_the_agent_imports_nothing_while_a_program_would_wait_for_its_output(monkeypatch):
-    monkeypatch.delitem(sys.modules, jobs.MODULES["watch"], raising=False)
-    assert _delays({1: _Operation(child=object())})
-    assert not _delays({1: _Operation(child=None)})
-    assert not _delays({})
-    monkeypatch.setitem(sys.modules, jobs.MODULES["watch"], types.ModuleType("there"))
-    assert not _delays({1: _Operation(child=object())})
-
-
-def test_a_watch_beside_a_program_imports_for_itself_and_reads(guest):
+def test_a_watch_beside_a_program_reads(guest):
     process = guest.exec(["/bin/sleep", "30"])
     watch = guest.watch({"host": 0.1}, exec=process)
     watch.started()
@@ -125,16 +123,3 @@ def test_a_watch_beside_a_program_imports_for_itself_and_reads(guest):
     process.close()
     with pytest.raises(SandboxError, match="unknown collector"):
         guest.watch({"nonsense": 0.1}).stop()
-
-
-def test_a_port_is_found_by_its_name_until_somebody_links_it(tmp_path):
-    ports = tmp_path / "ports"
-    for device, name in (("vport1p1", "org.qemu.guest_agent.0"), ("vport1p2", "isobench.agent.0")):
-        (ports / device).mkdir(parents=True)
-        (ports / device / "name").write_text(f"{name}\n")
-    link = tmp_path / "isobench.agent.0"
-    assert serve._device(str(link), str(ports)) == "/dev/vport1p2"
-    assert serve._device(str(tmp_path / "other"), str(ports)) == str(tmp_path / "other")
-    assert serve._device(str(link), str(tmp_path / "none")) == str(link)
-    link.touch()
-    assert serve._device(str(link), str(ports)) == str(link)

@@ -119,6 +119,19 @@ def test_a_client_that_goes_away_is_noticed_by_the_server_in_the_guest(guest, tm
                 until(lambda: not guest._operations)
 
 
+def test_a_server_that_goes_away_ends_the_connection_though_its_client_stays(guest, tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s.sock"))
+        listener.listen()
+        listener.settimeout(20)
+        with guest.forward(str(tmp_path / "s.sock"), tmp_path / "f.sock") as path, connect(path) as stream:
+            accepted, _ = listener.accept()
+            accepted.sendall(b"last words")
+            accepted.close()
+            assert b"".join(iter(lambda: stream.recv(100), b"")) == b"last words"
+            until(lambda: not guest._operations)
+
+
 def test_where_nobody_listens_in_the_guest_a_connection_is_closed_at_once(guest, tmp_path):
     with guest.forward(str(tmp_path / "none.sock"), tmp_path / "f.sock") as path, connect(path) as stream:
         assert stream.recv(10) == b""

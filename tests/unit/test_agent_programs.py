@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from agents import agent, agent_over_socket, alive, drain, guest, run, until
+from agents import Deaf, agent, agent_over_socket, alive, drain, guest, run, until
 
 from bench.errors import SandboxError
 from bench.guest import wire
@@ -32,21 +32,20 @@ def children(process):
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
 
-def test_a_program_runs_where_the_child_that_waited_for_it_was_killed(agent):
+def test_between_programs_the_agent_is_alone(agent):
     process, guest = agent
-    run(guest, "true")
-    (spare,) = until(lambda: children(process))
-    os.kill(int(spare), signal.SIGKILL)
-    until(lambda: not alive(spare))
     assert run(guest, "echo", "here")[1] == b"here\n"
+    assert children(process) == []
 
 
-def test_no_child_waits_for_a_program_once_the_agent_is_gone():
+def test_nothing_is_left_of_an_agent_whose_host_has_gone():
     with agent_over_socket() as (process, ours), Channel(ours) as guest:
         guest.wait_ready(20)
         guest.request({"op": "warm"}).wait(20)
-        (spare,) = until(lambda: children(process))
-    until(lambda: not alive(spare))
+        (python,) = children(process)
+        guest.close()
+        assert process.wait(10) == 0
+        until(lambda: not alive(python))
 
 
 def test_a_program_gets_exactly_its_environment_directory_and_nothing_else(guest, tmp_path):
@@ -126,6 +125,18 @@ def test_output_that_nobody_reads_stops_no_other_channel_and_is_not_lost(guest):
     assert until(paused.poll) == Exit("exited", code=0)
     running.close()
     paused.close()
+
+
+def test_a_program_writes_no_more_than_there_is_credit_for(guest):
+    asked = {"op": "exec", "argv": ["head", "-c", "10000000", "/dev/zero"], "env": {}}
+    ours = guest.open(asked, lambda lane: Deaf(guest, lane))
+    until(lambda: ours.came >= wire.WINDOW)
+    assert guest.ping() < 5
+    assert ours.came == wire.WINDOW
+    guest.do(lambda: ours.lane.send(wire.CREDIT, (1000).to_bytes(4, "big")))
+    until(lambda: ours.came == wire.WINDOW + 1000)
+    guest.do(lambda: ours.lane.send(wire.CLOSE))
+    until(lambda: ours.closed)
 
 
 def test_output_that_imitates_the_protocol_is_only_output(guest, tmp_path):

@@ -58,7 +58,7 @@ def test_init_calls_only_programs_the_initramfs_links():
     words = {word for line in tree.boot_file("init").decode().splitlines() for word in line.split()[:1]}
     shell = {"if", "then", "fi", "for", "do", "done", "case", "esac", "until", "while", "read", "echo",
              "return", "exit", "exec", "[", "}", "else", "set", "export",
-             "fail", "load", "present", "disk", "attach", "furnish", "move"}  # fmt: skip
+             "fail", "load", "present", "disk", "attach"}  # fmt: skip
     called = {word for word in words if word.isalpha() or word == "switch_root"}
     assert called - shell <= {*initramfs.APPLETS}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import HostError, SandboxError
 from bench.guest import wire
-from bench.guest.connect import Duplex
+from bench.guest.duplex import Duplex
 from bench.guest.mux import Lane
 
 if TYPE_CHECKING:

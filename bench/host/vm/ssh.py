@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.host.vm.channel import Channel
 
 Connection = subprocess.Popen[bytes]
-AGENT = ("sudo", "-n", "/usr/bin/python3", "-IS", "/opt/isobench/bench/guest/agent.py", "--stdio")
+AGENT = ("sudo", "-n", "/opt/isobench/agent", "--stdio")
 
 
 def dial(config: Path, log: Path, guest: str) -> tuple[Connection, Channel]:

@@ -24,7 +24,8 @@ _LONGEST = 3000
 
 def write(channel: Channel, path: str, data: bytes, mode: int, deadline: float) -> None:
     """Write a file of the guest."""
-    _upload(channel, {"op": "write", "path": path, "mode": mode}, lambda pipe: pipe.write(data), deadline)
+    asked = {"op": "write", "path": path, "mode": mode, "size": len(data)}
+    _upload(channel, asked, lambda pipe: pipe.write(data), deadline)
 
 
 def put(channel: Channel, source: Path, directory: str, deadline: float) -> None:

@@ -1,66 +1,20 @@
-"""The operation `connect`: a stream to a Unix socket of the guest, both ways, each closed on its own."""
+"""A connected socket joined to a channel: both ways, each closed on its own."""
 
 from __future__ import annotations
 
 from bench.guest import wire
 from bench.guest.mux import Lane, Sink, Source
-from bench.guest.operation import Operation
 
 TYPE_CHECKING = False  # see `wire`
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from typing import Any
 
     Call = Callable[[], None]
 
-    from bench.guest.operation import Session
-
-DRAIN = 5.0
-"""Seconds that bytes for a socket may wait after the host has given the connection up."""
-
-
-class Connect(Operation):
-    """{unix: path} → DATA both ways, EOF for a closed half, RESULT {} when both are closed."""
-
-    def __init__(self, session: Session, lane: Lane) -> None:
-        super().__init__(session, lane)
-        self._duplex: Duplex | None = None
-
-    def start(self, asked: dict[str, Any]) -> None:
-        """Connect; OSError where nobody listens there."""
-        import socket
-
-        stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            stream.settimeout(2.0)
-            stream.connect(asked["unix"])
-        except OSError as error:
-            stream.close()
-            raise OSError(error.errno, error.strerror or str(error), asked["unix"]) from error
-        self.lane.say(wire.STARTED, {})
-        self._duplex = Duplex(self.lane, stream, lambda: self.finish({}))
-
-    def frame(self, kind: int, payload: bytes) -> None:
-        """Bytes for the socket, or their end."""
-        if self._duplex:
-            self._duplex.frame(kind, payload)
-
-    def close(self) -> None:
-        """Read no more; what has arrived still reaches the socket, within DRAIN."""
-        duplex = self._duplex
-        if duplex is None or self.lane.muted:
-            if duplex:
-                duplex.close()
-            self.closed()
-            return
-        duplex.done = self.closed
-        duplex.end()
-        self.loop.later(DRAIN, duplex.give_up)
-
 
 class Duplex:
-    """A connected socket joined to a channel, at either end of the wire."""
+    """The host's half of a connection; what the agent does with the other half is in agent/connect.c."""
 
     def __init__(self, lane: Lane, stream: socket.socket, done: Call, gone: Call = lambda: None) -> None:
         """`done` is called once, when both directions are over; `gone` where the peer closed both at once."""
@@ -108,10 +62,6 @@ class Duplex:
             self._lane.line.loop.hangup(self._stream.fileno(), None)
             self._stream.close()
             self.done()
-
-    def give_up(self) -> None:
-        """Drop what could not be written. Idempotent."""
-        self._sink.close()
 
     def close(self) -> None:
         """Break off at once. Idempotent; `done` is not called."""
