@@ -9,7 +9,7 @@ has arrived, and none can be foreseen.
 
 #define LINE 64
 
-/* Lay the cycle through `count` lines, by Sattolo's shuffle. */
+/* Lay the cycle through `count` lines, in an order that is shuffled but always the same. */
 static inline void weave(char *area, size_t count)
 {
     unsigned long long state = 88172645463325252ull;
