@@ -288,3 +288,17 @@ def test_an_interface_is_named_with_its_offloads(run):
     assert {labels[name] for name in set(labels) - {"interface"}} <= {"on", "off"}
     mtu = run("network/trip", *BRIEF)["net.mtu"].value
     assert mtu == min(int(Path("/sys/class/net/lo/mtu").read_text()), 65535)  # what an IP packet can be
+
+
+def test_the_cpu_of_the_client_is_not_forced_upon_the_server(binaries, tmp_path):
+    cpus = os.sched_getaffinity(0)
+    words = ["--seconds=50", f"--cpu={min(cpus)}"]
+    running = started(binaries, "network/trip", words, tmp_path)
+    for line in running.stdout:
+        if line == b'{"event": "start"}\n':
+            break
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    places = [os.sched_getaffinity(pid) for pid in (running.pid, *map(int, children))]
+    running.terminate()
+    running.communicate(timeout=60)
+    assert places == [{min(cpus)}, cpus]

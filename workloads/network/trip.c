@@ -170,6 +170,7 @@ static void go(pid_t server)
     struct timeval patience = {0, PATIENCE};
     double own, begun;
     int fd = connected(&where);
+    pin(usual.cpu); /* only now, for the server is not to inherit it */
     if (where.kind == SOCK_DGRAM)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     report_path(fd);
@@ -231,7 +232,8 @@ int main(int argc, char **argv)
         USUAL_ARGUMENTS, {"server_cpu", &server_cpu, NULL}, {"transport", NULL, &transport}, {"length", &length, NULL},
         {"connect", &connect_each, NULL}, {"role", NULL, &role}, {"address", NULL, &address},
     };
-    begin(argc, argv, known, COUNT(known));
+    parse(argc, argv, known, COUNT(known));
+    signal(SIGTERM, stop);
     if (length < 1 || length > LARGEST)
         refuse("length is 1 to 65507 bytes", "");
     if (!*address && strcmp(role, "both"))
