@@ -7,7 +7,6 @@ written: the programs may lie on a read-only mount, or in somebody's checkout.
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -41,6 +40,18 @@ def emit(metric, value, unit, reason="", labels=None):
     say(fact if value is not None else {**fact, "reason": reason})
 
 
+def pin(cpu):
+    """Run on that CPU alone, children included, where one is asked for; say whether it is so."""
+    if cpu < 0:
+        return
+    labels = {"cpu": str(cpu)}
+    try:
+        os.sched_setaffinity(0, {cpu})
+        emit("placement.pinned", 1, "1", labels=labels)
+    except OSError as error:
+        emit("placement.pinned", 0, "1", labels={**labels, "why": error.strerror})
+
+
 def await_gate():
     """Say that the timed work could begin, and wait for the host's sign where it gives one."""
     gate = os.environ.get("BENCH_GATE")
@@ -61,6 +72,8 @@ def tool(words, seconds):
 
     The program ends where there is no such tool.
     """
+    import subprocess  # which takes longer to load than all the rest, and not every program has a tool
+
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     try:
         process = subprocess.Popen(words, text=True, **pipes)
