@@ -320,6 +320,30 @@ def test_memory_for_gaps_is_bounded_and_the_longest_survive_in_order():
     assert made.gaps[-1] == (last * 10**9, last * 10**9 + spin.GAP + 1 + last)
 
 
+# --- what programs share -----------------------------------------------------------------------
+
+
+def test_arguments_are_read_as_what_their_defaults_are(monkeypatch):
+    words = ["--exec=0", "--touch=1", "--seconds=1", "--files=3", "--directory=/a=b"]
+    monkeypatch.setattr(sys, "argv", ["program", *words])
+    defaults = {"exec": True, "touch": False, "seconds": 2.0, "files": 9, "directory": "", "cpu": -1}
+    found = fio.arguments(dict(defaults))
+    assert found == {
+        "exec": False, "touch": True, "seconds": 1.0, "files": 3, "directory": "/a=b", "cpu": -1,
+    }  # fmt: skip
+    assert [type(value) for value in found.values()] == [type(value) for value in defaults.values()]
+
+
+def test_a_cpu_that_is_not_there_is_said_not_to_be_had(capfd):
+    shared = sys.modules[fio.arguments.__module__]
+    shared.pin(-1)
+    shared.pin(100000)
+    (line,) = capfd.readouterr().out.splitlines()
+    seen = workload.parse_line(line.encode())
+    assert (seen.metric, seen.value) == ("placement.pinned", 0)
+    assert seen.labels["why"]
+
+
 # --- sizes -------------------------------------------------------------------------------------
 
 

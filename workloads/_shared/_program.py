@@ -10,6 +10,8 @@ import signal
 import sys
 import time
 
+FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
 
 def arguments(defaults):
     """The defaults with what the command line says, of the same types."""
@@ -21,6 +23,12 @@ def arguments(defaults):
         kind = type(defaults[name])
         defaults[name] = text == "1" if kind is bool else kind(text)
     return defaults
+
+
+def size_of(text):
+    """Bytes of "1048576" or "1MiB"."""
+    digits = text.rstrip("BKMGi")
+    return int(float(digits) * FACTORS[text[len(digits) :].rstrip("Bi")])
 
 
 def end_on_signals():

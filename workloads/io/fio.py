@@ -69,17 +69,10 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "_shared")]
 import _place as place  # noqa: E402
-from _program import arguments, await_gate, emit, end_on_signals, put_down, say  # noqa: E402
+from _program import arguments, await_gate, emit, end_on_signals, put_down, say, size_of  # noqa: E402
 
-FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 POLL = 0.01  # s
 PATIENCE = 2.0  # s to wait for a sign of IO where the kernel accounts for none
-
-
-def size_of(text):
-    """Bytes of "1048576" or "1MiB"."""
-    digits = text.rstrip("BKMGi")
-    return int(float(digits) * FACTORS[text[len(digits) :].rstrip("Bi")])
 
 
 def lay_out(path, size, written):
