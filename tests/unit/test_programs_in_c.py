@@ -226,9 +226,10 @@ def test_a_file_is_found_on_the_file_system_that_findmnt_names(run, path):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("io/open", ["--seconds=50"]), ("network/trip", ["--seconds=50", "--transport=unix"])],
+    [("io/open", []), ("network/trip", ["--transport=unix", "--address={scratch}/socket"])],
 )
 def test_nothing_is_left_by_a_program_that_is_told_to_end(binaries, tmp_path, name, words):
+    words = ["--seconds=50", *(word.format(scratch=tmp_path) for word in words)]
     running = started(binaries, name, words, tmp_path)
     for line in running.stdout:
         if line == b'{"event": "start"}\n':
@@ -256,8 +257,9 @@ def test_each_trip_can_have_a_connection_of_its_own(run, transport):
     assert run("network/trip", *BRIEF, f"--transport={transport}", "--connect=1")["net.trip.rate"].value > 0
 
 
-def test_a_server_and_a_client_are_two_programs_where_they_are_asked_to_be(run, binaries, tmp_path):
-    address = f"--address={tmp_path / 'socket'}"
+@pytest.mark.parametrize("where", ["path", "name"])
+def test_a_server_and_a_client_are_two_programs_where_they_are_asked_to_be(run, binaries, tmp_path, where):
+    address = "--address=" + (str(tmp_path / "socket") if where == "path" else f"@bench-test-{os.getpid()}")
     server = started(binaries, "network/trip", ["--transport=unix", "--role=server", address], tmp_path)
     try:
         assert server.stdout.readline() == b'{"event": "listening"}\n'

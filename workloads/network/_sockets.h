@@ -1,11 +1,12 @@
 /*
-Sockets by name: "tcp", "udp" or "unix", at ADDRESS:PORT or at a path.
+Sockets by name: "tcp", "udp" or "unix", at ADDRESS:PORT, at a path, or at @NAME, which is no file.
 */
 #include "../_shared/_program.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -19,6 +20,10 @@ static inline struct place unix_place(const char *path)
     if (strlen(path) >= sizeof found.at.un.sun_path)
         refuse("too long for the name of a socket:", path);
     strcpy(found.at.un.sun_path, path);
+    if (*path == '@') { /* the kernel keeps such names by themselves, and takes their length from the address's */
+        *found.at.un.sun_path = 0;
+        found.length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    }
     return found;
 }
 
@@ -60,7 +65,7 @@ static inline int waiting(struct place *where)
     if (bind(fd, &where->at.any, where->length))
         failed("cannot wait at that address:");
     if (where->domain == AF_UNIX)
-        litter = where->at.un.sun_path;
+        litter = *where->at.un.sun_path ? where->at.un.sun_path : NULL;
     else
         getsockname(fd, &where->at.any, &where->length);
     if (where->kind == SOCK_STREAM && listen(fd, QUEUE))

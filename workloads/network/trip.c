@@ -28,7 +28,8 @@ has a connection of its own, which the server closes, so that the client's ports
 median. `net.trip.cpu` is the CPU time of an end's process for each trip, warm-up included. A datagram that is not
 answered within 0.2 s is lost: it counts as that, and as no trip.
 
-As "both", the server is a child of this program, on the loopback or at `address`, which is ADDRESS:PORT or a path.
+As "both", the server is a child of this program, on the loopback or at `address`: ADDRESS:PORT, a path, or @NAME for
+a unix socket that is no file, which is also the usual one.
 As "server" it serves there until it is told to end; as "client" it goes to the server there. Both are to be given the
 same arguments. The two ends run on `cpu` and `server_cpu`: on one CPU and on two it is not the same measurement.
 */
@@ -215,15 +216,12 @@ static pid_t child(void)
     return server;
 }
 
+/* The loopback; for a unix socket a name that is no file, for not every directory can hold one. */
 static const char *usual_address(void)
 {
-    static char path[108];
-    const char *scratch = getenv("BENCH_SCRATCH");
-    if (strcmp(transport, "unix"))
-        return "127.0.0.1:0";
-    if (snprintf(path, sizeof path, "%s/bench-trip-%d", scratch ? scratch : ".", (int)getpid()) >= (int)sizeof path)
-        refuse("too long for the name of a socket:", scratch);
-    return path;
+    static char name[64];
+    snprintf(name, sizeof name, "@bench-trip-%d-%.0f", (int)getpid(), now() * 1e9);
+    return strcmp(transport, "unix") ? "127.0.0.1:0" : name;
 }
 
 int main(int argc, char **argv)

@@ -14,7 +14,8 @@
 
 `seconds` are whole: cyclictest takes no others. `policy` and `priority` are those of the thread. Whatever
 they are, cyclictest refuses to run without the right to real-time priorities (CAP_SYS_NICE or
-RLIMIT_RTPRIO): there are no numbers then, but a reason. process/timer measures the same without asking for
+RLIMIT_RTPRIO, and a real-time share where the kernel wants one of a cpu cgroup): there are no numbers then,
+but a reason. process/timer measures the same without asking for
 that right. The host's power management is left as it is.
 """
 
