@@ -13,7 +13,7 @@ HOST_PACKAGES := python3-venv gcc libc6-dev docker.io iptables bubblewrap mmdebs
 	libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 MACHINE_PACKAGES := qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients libvirt-dev pkg-config python3-dev \
 	dnsmasq-base busybox-static vagrant vagrant-libvirt openssh-client
-TEST_PACKAGES := chromium chromium-driver poppler-utils runsc crun podman fio iperf3 sysbench hyperfine
+TEST_PACKAGES := chromium chromium-driver poppler-utils runsc crun podman fio iperf3 sysbench rt-tests linux-perf hyperfine
 
 .PHONY: help bench test check unit benchmark alarms figures setup host-packages machine-packages test-packages services image machines matrix wheel clean
 

@@ -86,7 +86,7 @@ def run(described, scratch, args):
 
 
 def test_it_prints_only_what_it_declares_and_succeeds(described, tmp_path):
-    args = {key: value for key, value in TINY.items() if key in described.args}
+    args = {key: type(described.args[key])(value) for key, value in TINY.items() if key in described.args}
     done = run(described, tmp_path, args)
     assert done.returncode == 0, done.stderr.decode()
     lines = done.stdout.splitlines()
@@ -130,7 +130,8 @@ def test_python_programs_use_the_standard_library_of_an_old_python_only(describe
     tree = ast.parse(source, feature_version=(3, 9))
     modules = [a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names]
     modules += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    beside = {path.stem for path in workload.path(described.name).parent.glob("_[a-z]*")}
+    places = (workload.path(described.name).parent, workload.root() / "_shared")
+    beside = {path.stem for place in places for path in place.glob("_[a-z]*")}
     assert {module.partition(".")[0] for module in modules} <= sys.stdlib_module_names | beside
 
 

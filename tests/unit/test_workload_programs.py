@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,16 @@ DATA = Path(__file__).parent / "workload_data"
 def program(name):
     spec = importlib.util.spec_from_file_location(name.replace("/", "_"), workload.path(name))
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    kept, wrote = list(sys.path), sys.dont_write_bytecode
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path[:], sys.dont_write_bytecode = kept, wrote
     return module
 
 
 fio, iperf3, sysbench = program("io/fio"), program("network/iperf3"), program("cpu/sysbench")
+metadata, wakeup = program("io/metadata"), program("process/wakeup")
 spin, visible, touch = program("cpu/spin"), program("probe/visible"), program("memory/touch")
 
 
@@ -62,10 +69,86 @@ def test_notes_before_the_json_are_skipped_and_an_error_is_raised():
         fio.translate("fio: out of memory", "write", 1, False)
 
 
+def test_the_time_of_a_sync_is_that_of_the_sync_alone():
+    text = (DATA / "fio_fsync.json").read_text()
+    found = values(fio.translate(text, "write", 1, True))
+    job = json.loads(text)["jobs"][0]
+    assert found["io.sync.rate"] == 4047 / 0.501
+    assert found["io.sync.mean"] == pytest.approx(116.756654e-6)
+    assert found["io.sync.p99"] == pytest.approx(203.776e-6)
+    assert found["io.sync.rate"] * found["io.sync.mean"] < 1  # one after the other, in the time there was
+    assert job["write"]["clat_ns"]["mean"] / 1e9 == found["io.latency.mean"] < found["io.sync.mean"]
+
+
+def test_work_without_syncs_says_nothing_of_them():
+    found = values(fio.translate((DATA / "fio_write_direct.json").read_text(), "write", 1, False))
+    assert not [metric for metric in found if metric.startswith("io.sync")]
+
+
+@pytest.mark.parametrize(
+    ("engine", "name", "mean", "p99"),
+    [
+        ("filecreate", "io.create", 15915.767e-9, 53504e-9),
+        ("filestat", "io.stat", 2352.007e-9, 3632e-9),
+        ("filedelete", "io.unlink", 8393.5205e-9, 15552e-9),
+    ],
+)
+def test_operations_on_names_are_timed_by_the_call_itself(engine, name, mean, p99):
+    found = values(metadata.translate((DATA / f"fio_{engine}.json").read_text(), name, 2000))
+    assert found[f"{name}.time"] == pytest.approx(mean)
+    assert found[f"{name}.p99"] == pytest.approx(p99)
+    assert found[f"{name}.rate"] == pytest.approx(1 / mean)
+
+
+def test_a_pass_that_left_files_out_is_no_result():
+    text = (DATA / "fio_filestat.json").read_text()
+    with pytest.raises(ValueError, match="2000 of 2001"):
+        metadata.translate(text, "io.stat", 2001)
+    with pytest.raises(ValueError, match="error 2"):
+        metadata.translate(text.replace('"error" : 0', '"error" : 2'), "io.stat", 2000)
+
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+23 22 0:21 / /dev/shm rw - tmpfs tmpfs rw
+24 22 0:40 / /data rw - overlay overlay rw,lowerdir=/a - b
+25 24 7:0 / /data/my\\040disk rw - ext4 /dev/loop0 rw
+26 24 7:1 / /data/my\\040disk rw - xfs /dev/loop1 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "device", "kind"),
+    [
+        ("/", "/dev/vda", "ext4"),
+        ("/database", "/dev/vda", "ext4"),
+        ("/data", "overlay", "overlay"),
+        ("/data/my disk/x", "/dev/loop1", "xfs"),
+        ("/dev/shm", "tmpfs", "tmpfs"),
+    ],
+)
+def test_the_deepest_mount_holds_a_directory_and_the_last_of_two_covers_the_first(path, device, kind):
+    found = fio.place.find(MOUNTS, path)
+    assert (found["device"], found["type"]) == (device, kind)
+
+
+def test_where_no_mount_is_told_there_is_a_reason_and_no_place():
+    assert fio.place.find("", "/data") is None
+    said = []
+    fio.place.report(None, lambda *observation: said.append(observation))
+    assert said[0][1] is None
+    assert said[0][3]
+
+
 FIO_ARGS = {
     "rw": "write", "bs": "64KiB", "direct": 0, "fsync": 0, "seconds": 2.0, "size": "1MiB", "iodepth": 1,
     "warm": 0.5,
 }  # fmt: skip
+
+
+def test_a_file_system_in_memory_has_no_cache_that_could_fake_it():
+    assert "--time_based" in fio.command(FIO_ARGS, "/scratch/f", "tmpfs")
+    assert "--time_based" not in fio.command(FIO_ARGS, "/scratch/f", "ext4")
 
 
 def test_a_buffered_write_passes_once_and_ends_in_an_fsync():
@@ -106,6 +189,53 @@ def test_iperf3_complaints_are_raised_and_known_as_worth_another_try():
     with pytest.raises(ValueError, match="Connection refused") as caught:
         iperf3.translate((DATA / "iperf3_refused.json").read_text())
     assert any(word in str(caught.value).lower() for word in iperf3.AGAIN)
+
+
+def test_iperf3_over_udp_counts_what_arrived_and_what_did_not():
+    found = values(iperf3.translate((DATA / "iperf3_udp.json").read_text()))
+    assert found["net.packets.rate"] == pytest.approx((42065 - 480) / 1.672157)
+    assert found["net.packets.lost"] == pytest.approx(480 / 42065)
+    assert found["net.rate"] == pytest.approx(12825130.654597625 / 8)
+    assert "net.retransmits" not in found
+    assert "net.mss" not in found
+
+
+def test_the_cpu_time_of_both_ends_is_told_by_the_byte():
+    fact = json.loads((DATA / "iperf3_loopback.json").read_text())
+    by_side = {
+        labels["side"]: (value, reason) for _, value, _, reason, labels in iperf3.costs(json.dumps(fact))
+    }
+    assert by_side["client"][0] == pytest.approx(0.433038180697636 * 1.004297 / 1577386037)
+    assert by_side["server"][0] == pytest.approx(0.3277440491956769 * 1.004297 / 1577386037)
+    fact["end"]["cpu_utilization_percent"]["remote_total"] = 0
+    fact["end"]["sum_received"]["bytes"] = 0
+    assert all(value is None and reason for _, value, _, reason, _ in iperf3.costs(json.dumps(fact)))
+
+
+def test_cyclictest_gives_quantiles_from_its_histogram_and_what_went_over_it():
+    found = values(wakeup.translate((DATA / "cyclictest_other.json").read_text(), 10000))
+    thread = json.loads((DATA / "cyclictest_other.json").read_text())["thread"]["0"]
+    assert sum(thread["histogram"].values()) < thread["cycles"]  # some were later than the histogram is long
+    assert found["process.wakeup.max"] == pytest.approx(0.498611)
+    assert found["process.wakeup.mean"] == pytest.approx(5343.70e-6)
+    assert 16e-6 < found["process.wakeup.p50"] < 0.01
+    assert found["process.wakeup.p99"] is None
+
+
+def test_a_quantile_of_a_histogram_is_where_that_share_is_reached():
+    fact = {
+        "thread": {"0": {"histogram": {"5": 1, "10": 98, "30": 1}, "cycles": 100, "max": 30, "avg": 10.15}}
+    }
+    found = values(wakeup.translate(json.dumps(fact), 100))
+    assert found["process.wakeup.p50"] == pytest.approx(10e-6)
+    assert found["process.wakeup.p99"] == pytest.approx(30e-6)
+
+
+def test_a_cyclictest_without_wakeups_gives_no_number_but_a_reason():
+    fact = {"thread": {"0": {"histogram": {}, "cycles": 0, "min": 0, "max": 0, "avg": 0.0}}}
+    for _, value, _, reason in wakeup.translate(json.dumps(fact), 100):
+        assert value is None
+        assert reason
 
 
 def test_sysbench_report_is_translated():
@@ -188,6 +318,30 @@ def test_memory_for_gaps_is_bounded_and_the_longest_survive_in_order():
     assert made.gaps == sorted(made.gaps)
     last = 3 * spin.MAX_GAPS - 1
     assert made.gaps[-1] == (last * 10**9, last * 10**9 + spin.GAP + 1 + last)
+
+
+# --- what programs share -----------------------------------------------------------------------
+
+
+def test_arguments_are_read_as_what_their_defaults_are(monkeypatch):
+    words = ["--exec=0", "--touch=1", "--seconds=1", "--files=3", "--directory=/a=b"]
+    monkeypatch.setattr(sys, "argv", ["program", *words])
+    defaults = {"exec": True, "touch": False, "seconds": 2.0, "files": 9, "directory": "", "cpu": -1}
+    found = fio.arguments(dict(defaults))
+    assert found == {
+        "exec": False, "touch": True, "seconds": 1.0, "files": 3, "directory": "/a=b", "cpu": -1,
+    }  # fmt: skip
+    assert [type(value) for value in found.values()] == [type(value) for value in defaults.values()]
+
+
+def test_a_cpu_that_is_not_there_is_said_not_to_be_had(capfd):
+    shared = sys.modules[fio.arguments.__module__]
+    shared.pin(-1)
+    shared.pin(100000)
+    (line,) = capfd.readouterr().out.splitlines()
+    seen = workload.parse_line(line.encode())
+    assert (seen.metric, seen.value) == ("placement.pinned", 0)
+    assert seen.labels["why"]
 
 
 # --- sizes -------------------------------------------------------------------------------------

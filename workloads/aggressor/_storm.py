@@ -6,12 +6,14 @@ process only watches, so that a child that the kernel kills for want of memory i
 schedule goes on. Children end with their phase, and with this process.
 """
 
-import json
 import mmap
 import os
 import signal
 import sys
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_shared"))
+import _program as program
 
 SLOT = 8  # bytes of a counter
 LOOK = 0.02  # s between looks for children that ended
@@ -19,35 +21,10 @@ LOOK = 0.02  # s between looks for children that ended
 
 def arguments(known):
     """The defaults with what the command line says, of the same types."""
-    for word in sys.argv[1:]:
-        key, equals, text = word.partition("=")
-        name = key[2:]
-        if not key.startswith("--") or not equals or name not in known:
-            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(known)}")
-        known[name] = type(known[name])(text)
+    known = program.arguments(known)
     if known["window"] <= 0:
         sys.exit("window must be above 0")
     return known
-
-
-def say(metric, value, unit, labels=None, reason=""):
-    fact = {"metric": metric, "value": value, "unit": unit}
-    if labels:
-        fact["labels"] = labels
-    if value is None:
-        fact["reason"] = reason
-    os.write(1, json.dumps(fact).encode() + b"\n")
-
-
-def pin(cpu):
-    """Run on that CPU alone, children included, where one is asked for; say whether it is so."""
-    if cpu < 0:
-        return
-    try:
-        os.sched_setaffinity(0, {cpu})
-        say("placement.pinned", 1, "1", {"cpu": str(cpu)})
-    except OSError as error:
-        say("placement.pinned", 0, "1", {"cpu": str(cpu), "why": error.strerror})
 
 
 def first_to_go():
@@ -57,13 +34,6 @@ def first_to_go():
             file.write("1000")
     except OSError as error:
         print(f"oom_score_adj stays as it is: {error.strerror}", file=sys.stderr)
-
-
-def await_gate():
-    gate = os.environ.get("BENCH_GATE")
-    os.write(1, b'{"event": "ready"}\n')
-    while gate and not os.path.exists(gate):
-        time.sleep(0.001)
 
 
 class Counter:
@@ -142,7 +112,7 @@ def phase(name, seconds, args, jobs, work, begun):
         return
     storm = Storm(jobs)
     count = max(1, round(seconds / args["window"]))
-    say("aggressor.on", 1, "1", {"phase": name})
+    program.emit("aggressor.on", 1, "1", labels={"phase": name})
     try:
         before = 0
         storm.start()
@@ -154,21 +124,21 @@ def phase(name, seconds, args, jobs, work, begun):
             now = storm.done()
             if jobs:
                 labels = {"phase": name, "window": str(i), "work": work}
-                say("aggressor.rate", (now - before) * count / seconds, "1/s", labels)
+                program.emit("aggressor.rate", (now - before) * count / seconds, "1/s", labels=labels)
             before = now
     finally:
         storm.stop()
-        say("aggressor.off", 1, "1", {"phase": name})
-        say("aggressor.killed", storm.killed, "1", {"phase": name})
+        program.emit("aggressor.off", 1, "1", labels={"phase": name})
+        program.emit("aggressor.killed", storm.killed, "1", labels={"phase": name})
 
 
 def carry_out(args, jobs, work, clean=lambda: None):
     """The whole schedule. `work` says what the jobs count; `clean` removes what they left."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    pin(args["cpu"])
+    program.pin(args["cpu"])
     first_to_go()
-    await_gate()
+    program.await_gate()
     os.write(1, b'{"event": "start"}\n')
     origin = time.monotonic()
     try:

@@ -16,19 +16,12 @@ refuses; then each tries anew every millisecond. All of them lead their life in 
 phase by a flag in shared memory, and are killed with their group after it. In a machine, where no group of the
 host's bounds it, RLIMIT_NPROC does.
 */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "../_shared/_program.h"
+
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #define MOST 4096 /* processes */
 #define PATIENCE 5 /* s that the end of a bomb may take */
@@ -37,78 +30,22 @@ static double before = 3, during = 3, after = 3, alone = 0, settle = 0.5, window
 static struct shared { volatile int stop; volatile long forks, most; } *shared;
 static volatile pid_t group;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void until(double moment)
 {
     double left;
-    while ((left = moment - now()) > 0) {
-        struct timespec t = {(time_t)left, (long)((left - (double)(time_t)left) * 1e9)};
-        nanosleep(&t, NULL);
-    }
+    while ((left = moment - now()) > 0)
+        rest(left);
 }
 
-static void say(const char *text)
+static void read_arguments(int argc, char **argv)
 {
-    size_t length = strlen(text);
-    if (write(1, text, length) != (ssize_t)length)
-        _exit(1);
-}
-
-static void observe(const char *metric, double value, const char *unit, const char *labels)
-{
-    char line[256];
-    snprintf(line, sizeof line, "{\"metric\": \"%s\", \"value\": %.9g, \"unit\": \"%s\", \"labels\": {%s}}\n", metric,
-             value, unit, labels);
-    say(line);
-}
-
-static void refuse(const char *what, const char *word)
-{
-    fprintf(stderr, "%s %s\n", what, word);
-    exit(2);
-}
-
-static void parse(int argc, char **argv)
-{
-    const struct { const char *name; double *value; } known[] = {
-        {"before", &before}, {"during", &during}, {"after", &after}, {"alone", &alone},
-        {"settle", &settle}, {"window", &window}, {"cpu", &cpu},
+    const struct argument known[] = {
+        {"before", &before, NULL}, {"during", &during, NULL}, {"after", &after, NULL}, {"alone", &alone, NULL},
+        {"settle", &settle, NULL}, {"window", &window, NULL}, {"cpu", &cpu, NULL},
     };
-    for (int i = 1; i < argc; i++) {
-        size_t k, count = sizeof known / sizeof *known;
-        for (k = 0; k < count; k++) {
-            size_t length = strlen(known[k].name);
-            char *end;
-            if (strncmp(argv[i], "--", 2) || strncmp(argv[i] + 2, known[k].name, length) || argv[i][2 + length] != '=')
-                continue;
-            *known[k].value = strtod(argv[i] + 3 + length, &end);
-            if (*end)
-                refuse("no number in argument", argv[i]);
-            break;
-        }
-        if (k == count)
-            refuse("unknown argument", argv[i]);
-    }
+    parse(argc, argv, known, COUNT(known));
     if (window <= 0)
         refuse("window must be above 0", "");
-}
-
-static void pin(void)
-{
-    char labels[32];
-    cpu_set_t set;
-    if (cpu < 0)
-        return;
-    CPU_ZERO(&set);
-    CPU_SET((int)cpu, &set);
-    snprintf(labels, sizeof labels, "\"cpu\": \"%d\"", (int)cpu);
-    observe("placement.pinned", sched_setaffinity(0, sizeof set, &set) == 0, "1", labels);
 }
 
 static void first_to_go(void)
@@ -198,19 +135,16 @@ static void phase(const char *name, double seconds, double begun)
 
 int main(int argc, char **argv)
 {
-    const char *gate = getenv("BENCH_GATE");
     double origin;
-    parse(argc, argv);
+    read_arguments(argc, argv);
     signal(SIGTERM, end);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
-        refuse("no shared memory:", strerror(errno));
-    pin();
+        failed("no shared memory:");
+    pin(cpu);
     first_to_go();
     bounded();
-    say("{\"event\": \"ready\"}\n");
-    while (gate && access(gate, F_OK))
-        usleep(1000);
+    await_gate();
     say("{\"event\": \"start\"}\n");
     origin = now();
     until(origin + before);

@@ -17,25 +17,17 @@
 """Runs sysbench's prime search up to `prime` and translates its report."""
 
 import os
-import signal
-import subprocess
 import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_shared"))
+from _program import arguments, emit, end_on_signals, say, tool  # noqa: E402
 
 LINES = (
     ("events per second:", "cpu.events_rate", 1.0, "1/s"),
     ("total number of events:", "cpu.events", 1.0, "1"),
     ("95th percentile:", "cpu.event.p95", 1e-3, "s"),
 )
-
-
-def arguments(defaults):
-    for word in sys.argv[1:]:
-        key, equals, text = word.partition("=")
-        name = key[2:]
-        if not key.startswith("--") or not equals or name not in defaults:
-            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(defaults)}")
-        defaults[name] = type(defaults[name])(text)
-    return defaults
 
 
 def translate(report):
@@ -49,24 +41,18 @@ def translate(report):
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_on_signals()
     args = arguments({"threads": 1, "seconds": 2, "prime": 10000})
     words = ["sysbench", "cpu", f"--threads={args['threads']}", f"--time={args['seconds']}"]
     words += ["--events=0", f"--cpu-max-prime={args['prime']}", "run"]
-    os.write(1, b'{"event": "start"}\n')
-    try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=args["seconds"] + 60
-        )
-    except FileNotFoundError as error:
-        sys.exit(f"{error.filename}: not found")
-    os.write(1, b'{"event": "end"}\n')
-    if done.returncode:
-        sys.exit(f"sysbench failed with {done.returncode}: {done.stdout.strip()}")
-    found = translate(done.stdout)
+    say({"event": "start"})
+    status, output, errors = tool(words, args["seconds"] + 60)
+    say({"event": "end"})
+    if status:
+        sys.exit(f"sysbench failed with {status}: {errors.strip()} {output.strip()}")
+    found = translate(output)
     for _, metric, _, unit in LINES:
-        value = f"{found[metric]!r}" if metric in found else 'null, "reason": "not in sysbench\'s report"'
-        os.write(1, f'{{"metric": "{metric}", "unit": "{unit}", "value": {value}}}\n'.encode())
+        emit(metric, found.get(metric), unit, "not in sysbench's report")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@
 # size = "268435456"
 # iodepth = 1
 # warm = 0.0
+# directory = ""
+# [metrics."io.place"]
+# unit = "1"
 # [metrics."io.rate"]
 # unit = "bytes/s"
 # better = "higher"
@@ -32,52 +35,44 @@
 # [metrics."io.latency.p99"]
 # unit = "s"
 # better = "lower"
+# [metrics."io.sync.rate"]
+# unit = "1/s"
+# better = "higher"
+# [metrics."io.sync.mean"]
+# unit = "s"
+# better = "lower"
+# [metrics."io.sync.p99"]
+# unit = "s"
+# better = "lower"
 # ///
-"""Reads or writes one file in BENCH_SCRATCH with fio, and translates fio's JSON.
+"""Reads or writes one file with fio, and translates fio's JSON.
+
+The file lies in `directory`, or in BENCH_SCRATCH where that is not given; `io.place` says in its labels
+which file system that is, and which device.
 
 The file is laid out, and dropped from the page cache, before the timed part. Buffered work passes
 over it once, for at most `seconds`: reading cached or rewriting dirty pages would be a number about
-the page cache. A buffered write ends in an fsync whose time counts; with `fsync`, one after every N
-writes, it goes round for `seconds` like direct work does. `io.rate.apparent` is the rate at which
-the write calls returned. `warm` seconds of the same work come first and do not count, except where
-there is only one pass.
+the page cache. A file system that is kept in memory has no other place, and is gone round like direct work.
+A buffered write ends in an fsync whose time counts; with `fsync`, one after every N writes, it goes round
+for `seconds` like direct work does, and `io.sync.mean` and `io.sync.p99` are the time of an fsync alone.
+`io.rate.apparent` is the rate at which the write calls returned. `warm` seconds of the same work come
+first and do not count, except where there is only one pass.
 """
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 
-FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "_shared")]
+import _place as place  # noqa: E402
+from _program import arguments, await_gate, emit, end_on_signals, put_down, say, size_of  # noqa: E402
+
 POLL = 0.01  # s
 PATIENCE = 2.0  # s to wait for a sign of IO where the kernel accounts for none
-
-
-def arguments(defaults):
-    for word in sys.argv[1:]:
-        key, equals, text = word.partition("=")
-        name = key[2:]
-        if not key.startswith("--") or not equals or name not in defaults:
-            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(defaults)}")
-        defaults[name] = type(defaults[name])(text)
-    return defaults
-
-
-def size_of(text):
-    """Bytes of "1048576" or "1MiB"."""
-    digits = text.rstrip("BKMGi")
-    return int(float(digits) * FACTORS[text[len(digits) :].rstrip("Bi")])
-
-
-def say(fact):
-    os.write(1, json.dumps(fact).encode() + b"\n")
-
-
-def emit(metric, value, unit, reason=""):
-    fact = {"metric": metric, "value": value, "unit": unit}
-    say(fact if value is not None else {**fact, "reason": reason})
 
 
 def lay_out(path, size, written):
@@ -96,13 +91,15 @@ def lay_out(path, size, written):
         os.close(fd)
 
 
-def one_pass(args):
-    """Whether the page cache would fake a second pass over the file."""
-    return not args["direct"] and not ("write" in args["rw"] and args["fsync"])
+def one_pass(args, kind):
+    """Whether the page cache would fake a second pass over the file, on that kind of file system."""
+    if args["direct"] or kind in place.KEPT_IN_MEMORY:
+        return False
+    return not ("write" in args["rw"] and args["fsync"])
 
 
-def command(args, path):
-    """The fio command for those arguments."""
+def command(args, path, kind=""):
+    """The fio command for those arguments, for a file on that kind of file system."""
     writes, buffered = "write" in args["rw"], not args["direct"]
     words = [
         "fio", "--name=bench", f"--filename={path}", f"--rw={args['rw']}", f"--bs={size_of(args['bs'])}",
@@ -111,7 +108,7 @@ def command(args, path):
         f"--runtime={args['seconds'] * 1000:.0f}ms", "--allow_file_create=0", "--randrepeat=0",
         "--output-format=json", "--eta=never",
     ]  # fmt: skip
-    if not one_pass(args):
+    if not one_pass(args, kind):
         words += ["--time_based", "--norandommap=1"]
         if args["warm"]:
             words.append(f"--ramp_time={args['warm'] * 1000:.0f}ms")
@@ -179,26 +176,40 @@ def translate(text, rw, iodepth, buffered):
     if buffered and "write" in rw and iodepth == 1:
         inside = latency["mean"] * count / 1e9
         found.append(("io.rate.apparent", moved_bytes / inside if inside > 0 else None, "bytes/s", none))
-    return found
+    return found + synced(job["sync"], seconds)
+
+
+def synced(sync, seconds):
+    """Observations of the fsyncs that fio made between writes, if any."""
+    count, latency = sync["total_ios"], sync.get("lat_ns", {})
+    if not count or seconds <= 0:
+        return []
+    p99 = latency.get("percentile", {}).get("99.000000")
+    return [
+        ("io.sync.rate", count / seconds, "1/s", ""),
+        ("io.sync.mean", latency["mean"] / 1e9, "s", ""),
+        ("io.sync.p99", None if p99 is None else p99 / 1e9, "s", "fio told no percentiles"),
+    ]
 
 
 def run(args, path):
+    found = place.of(os.path.dirname(path))
+    kind = found["type"] if found else ""
+    place.report(found, emit)
     lay_out(path, size_of(args["size"]), written="read" in args["rw"])
     await_gate()
     process = subprocess.Popen(
-        command(args, path),
+        command(args, path, kind),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        follow(process, 0 if one_pass(args) else args["warm"])
+        follow(process, 0 if one_pass(args, kind) else args["warm"])
         output, errors = process.communicate(timeout=args["seconds"] * 10 + 120)
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        put_down(process)
     if process.returncode:
         sys.exit(f"fio failed with {process.returncode}: {errors.strip()} {output.strip()[:2000]}")
     buffered = not args["direct"]
@@ -206,23 +217,16 @@ def run(args, path):
         emit(*observation)
 
 
-def await_gate():
-    """Say that the timed work could begin, and wait for the host's sign where it gives one."""
-    gate = os.environ.get("BENCH_GATE")
-    os.write(1, b'{"event": "ready"}\n')
-    while gate and not os.path.exists(gate):
-        time.sleep(0.001)
-
-
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_on_signals()
     args = arguments({
         "rw": "write", "bs": "65536", "direct": 1, "fsync": 0, "seconds": 2.0, "size": "268435456",
-        "iodepth": 1, "warm": 0.0,
+        "iodepth": 1, "warm": 0.0, "directory": "",
     })  # fmt: skip
     if args["rw"] not in ("read", "write", "randread", "randwrite"):
         sys.exit(f"unknown rw {args['rw']!r}; known: read, write, randread, randwrite")
-    path = os.path.join(os.environ.get("BENCH_SCRATCH", "."), f"bench-fio-{os.getpid()}")
+    directory = args["directory"] or os.environ.get("BENCH_SCRATCH", ".")
+    path = os.path.join(directory, f"bench-fio-{os.getpid()}")
     try:
         run(args, path)
     except FileNotFoundError as error:

@@ -17,31 +17,12 @@
 """
 
 import os
-import signal
 import sys
 import time
 
-FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-
-def arguments(defaults):
-    for word in sys.argv[1:]:
-        key, equals, text = word.partition("=")
-        name = key[2:]
-        if not key.startswith("--") or not equals or name not in defaults:
-            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(defaults)}")
-        defaults[name] = type(defaults[name])(text)
-    return defaults
-
-
-def size_of(text):
-    """Bytes of "1048576" or "1MiB"."""
-    digits = text.rstrip("BKMGi")
-    return int(float(digits) * FACTORS[text[len(digits) :].rstrip("Bi")])
-
-
-def emit(metric, value, unit):
-    os.write(1, f'{{"metric": "{metric}", "value": {value!r}, "unit": "{unit}"}}\n'.encode())
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_shared"))
+from _program import arguments, await_gate, emit, end_on_signals, say, size_of  # noqa: E402
 
 
 def write_all(fd, size, block):
@@ -60,16 +41,8 @@ def read_all(fd, buffer):
     return done
 
 
-def await_gate():
-    """Say that the timed work could begin, and wait for the host's sign where it gives one."""
-    gate = os.environ.get("BENCH_GATE")
-    os.write(1, b'{"event": "ready"}\n')
-    while gate and not os.path.exists(gate):
-        time.sleep(0.001)
-
-
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_on_signals()
     args = arguments({"size": "201326592", "chunk": "1048576"})
     size = size_of(args["size"])
     buffer = bytearray(os.urandom(size_of(args["chunk"])))
@@ -77,7 +50,7 @@ def main():
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         await_gate()
-        os.write(1, b'{"event": "start"}\n')
+        say({"event": "start"})
         began = time.monotonic()
         done = write_all(fd, size, memoryview(buffer))
         emit("memory.file_bytes", done, "bytes")
@@ -85,7 +58,7 @@ def main():
             done += read_all(fd, buffer)
             emit("memory.file_bytes", done, "bytes")
         seconds = time.monotonic() - began
-        os.write(1, b'{"event": "end"}\n')
+        say({"event": "end"})
     finally:
         os.close(fd)
         os.unlink(path)

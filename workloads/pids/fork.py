@@ -24,19 +24,9 @@ import signal
 import sys
 import time
 
-
-def arguments(defaults):
-    for word in sys.argv[1:]:
-        key, equals, text = word.partition("=")
-        name = key[2:]
-        if not key.startswith("--") or not equals or name not in defaults:
-            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(defaults)}")
-        defaults[name] = type(defaults[name])(text)
-    return defaults
-
-
-def emit(metric, value, unit):
-    os.write(1, f'{{"metric": "{metric}", "value": {value!r}, "unit": "{unit}"}}\n'.encode())
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_shared"))
+from _program import arguments, await_gate, emit, say  # noqa: E402
 
 
 def own_paths():
@@ -83,31 +73,17 @@ def fork_until(most):
     return pids, hold, 0
 
 
-def await_gate():
-    """Say that the timed work could begin, and wait for the host's sign where it gives one."""
-    gate = os.environ.get("BENCH_GATE")
-    os.write(1, b'{"event": "ready"}\n')
-    while gate and not os.path.exists(gate):
-        time.sleep(0.001)
-
-
 def main():
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     args = arguments({"max": 128, "hold": 0.5})
     before = counted_before()
-    if before is None:
-        reason = "the cgroup of this process cannot be seen from here"
-        os.write(
-            1, f'{{"metric": "pids.before", "value": null, "unit": "1", "reason": "{reason}"}}\n'.encode()
-        )
-    else:
-        emit("pids.before", before, "1")
+    emit("pids.before", before, "1", "the cgroup of this process cannot be seen from here")
     await_gate()
     pids, hold, errno = fork_until(args["max"])
-    os.write(1, b'{"event": "start"}\n')
+    say({"event": "start"})
     time.sleep(args["hold"])
-    os.write(1, b'{"event": "end"}\n')
+    say({"event": "end"})
     emit("pids.forked", len(pids), "1")
     emit("pids.errno", errno, "1")
     os.close(hold)

@@ -1,16 +1,9 @@
 /*
 The open loop that every victim in C works in, and what it says of it: the twin of _openloop.py, which explains it.
-A program that includes this defines `static void item(void)` and calls `serve(argc, argv)`.
+A program that includes this defines `static void item(void)` and calls `read_arguments(argc, argv)` and `serve()`.
 */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
+#include "../_shared/_program.h"
+#include "../_shared/_spread.h"
 
 #define CALIBRATION 0.3 /* s */
 #define FEWEST 5
@@ -21,7 +14,6 @@ static void item(void);
 static const char *const part_names[] = {"before", "during", "after"};
 static struct { double part[3], alone, settle, window, load, cpu, area; } args = {{3, 3, 3}, 0, 0.5, 1, 0.5, -1, 0};
 
-struct list { double *values; size_t count, room; };
 struct window { int part, settling; double begin, end; };
 
 static struct list seen, latencies[3];
@@ -30,90 +22,14 @@ static struct window *windows;
 static size_t window_count, at, next_item;
 static double begins[3], ends[3], whole, interval;
 
-static double now(void)
+static void read_arguments(int argc, char **argv)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void rest(double seconds)
-{
-    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    if (seconds > 0)
-        nanosleep(&t, NULL);
-}
-
-static void say(const char *text)
-{
-    size_t length = strlen(text);
-    if (write(1, text, length) != (ssize_t)length)
-        exit(1);
-}
-
-static void stop(int number)
-{
-    (void)number;
-    _exit(143);
-}
-
-static void refuse(const char *what, const char *word)
-{
-    fprintf(stderr, "%s %s\n", what, word);
-    exit(2);
-}
-
-static void add(struct list *list, double value)
-{
-    if (list->count == list->room) {
-        list->room = list->room ? 2 * list->room : 1024;
-        list->values = realloc(list->values, list->room * sizeof *list->values);
-        if (!list->values)
-            refuse("no memory for", "latencies");
-    }
-    list->values[list->count++] = value;
-}
-
-static int compare(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-static double quantile(const struct list *list, double q)
-{
-    size_t index = (size_t)(q * (double)list->count);
-    return list->values[index < list->count ? index : list->count - 1];
-}
-
-static void sort(struct list *list)
-{
-    if (list->count)
-        qsort(list->values, list->count, sizeof *list->values, compare);
-}
-
-static void parse(int argc, char **argv)
-{
-    const struct { const char *name; double *value; } known[] = {
-        {"before", &args.part[0]}, {"during", &args.part[1]}, {"after", &args.part[2]}, {"alone", &args.alone},
-        {"settle", &args.settle}, {"window", &args.window}, {"load", &args.load}, {"cpu", &args.cpu},
-        {"area", &args.area},
+    const struct argument known[] = {
+        {"before", &args.part[0], NULL}, {"during", &args.part[1], NULL}, {"after", &args.part[2], NULL},
+        {"alone", &args.alone, NULL}, {"settle", &args.settle, NULL}, {"window", &args.window, NULL},
+        {"load", &args.load, NULL}, {"cpu", &args.cpu, NULL}, {"area", &args.area, NULL},
     };
-    for (int i = 1; i < argc; i++) {
-        size_t k, count = sizeof known / sizeof *known;
-        for (k = 0; k < count; k++) {
-            size_t length = strlen(known[k].name);
-            char *end;
-            if (strncmp(argv[i], "--", 2) || strncmp(argv[i] + 2, known[k].name, length) || argv[i][2 + length] != '=')
-                continue;
-            *known[k].value = strtod(argv[i] + 3 + length, &end);
-            if (*end)
-                refuse("no number in argument", argv[i]);
-            break;
-        }
-        if (k == count)
-            refuse("unknown argument", argv[i]);
-    }
+    parse(argc, argv, known, COUNT(known));
     if (args.load <= 0 || args.load > 1 || args.window <= 0)
         refuse("load must be above 0 and at most 1, window above 0", "");
 }
@@ -149,17 +65,13 @@ static int part_of(double moment)
     return -1;
 }
 
-static void observe(const char *metric, int there, double value, const char *unit, const char *labels)
+/* A quantile of the latencies in a list that is sorted. */
+static void observe_latency(const char *metric, const struct list *of, double q, const char *labels)
 {
-    char line[512];
-    if (there)
-        snprintf(line, sizeof line, "{\"metric\": \"%s\", \"value\": %.9g, \"unit\": \"%s\"%s}\n", metric, value,
-                 unit, labels);
+    if (of->count)
+        observe(metric, quantile(of, q), "s", labels);
     else
-        snprintf(line, sizeof line,
-                 "{\"metric\": \"%s\", \"value\": null, \"unit\": \"%s\"%s, \"reason\": \"there was no item\"}\n",
-                 metric, unit, labels);
-    say(line);
+        absent(metric, "s", labels, "there was no item");
 }
 
 static void end_window(void)
@@ -167,13 +79,12 @@ static void end_window(void)
     char labels[160];
     const struct window *w = &windows[at];
     snprintf(labels, sizeof labels,
-             ", \"labels\": {\"window\": \"%zu\", \"phase\": \"%s\", \"settling\": \"%d\"}", at,
-             part_names[w->part], w->settling);
+             "\"window\": \"%zu\", \"phase\": \"%s\", \"settling\": \"%d\"", at, part_names[w->part], w->settling);
     sort(&seen);
-    observe("victim.rate", 1, (double)seen.count / (w->end - w->begin), "1/s", labels);
-    observe("victim.p50", seen.count > 0, seen.count ? quantile(&seen, 0.5) : 0, "s", labels);
-    observe("victim.p99", seen.count > 0, seen.count ? quantile(&seen, 0.99) : 0, "s", labels);
-    observe("victim.max", seen.count > 0, seen.count ? quantile(&seen, 1.0) : 0, "s", labels);
+    observe("victim.rate", (double)seen.count / (w->end - w->begin), "1/s", labels);
+    observe_latency("victim.p50", &seen, 0.5, labels);
+    observe_latency("victim.p99", &seen, 0.99, labels);
+    observe_latency("victim.max", &seen, 1.0, labels);
     seen.count = 0;
 }
 
@@ -186,11 +97,11 @@ static void end_part(int part)
     for (index = index > next_item ? index : next_item; (double)index * interval < ends[part]; index++)
         if ((double)index * interval >= first)
             add(all, ends[part] - (double)index * interval);
-    snprintf(labels, sizeof labels, ", \"labels\": {\"phase\": \"%s\"}", part_names[part]);
+    snprintf(labels, sizeof labels, "\"phase\": \"%s\"", part_names[part]);
     sort(all);
-    observe("victim.latency.p50", all->count > 0, all->count ? quantile(all, 0.5) : 0, "s", labels);
-    observe("victim.latency.p99", all->count > 0, all->count ? quantile(all, 0.99) : 0, "s", labels);
-    observe("victim.done", 1, (double)counts[part], "1", labels);
+    observe_latency("victim.latency.p50", all, 0.5, labels);
+    observe_latency("victim.latency.p99", all, 0.99, labels);
+    observe("victim.done", (double)counts[part], "1", labels);
 }
 
 static void advance(double moment)
@@ -234,14 +145,6 @@ static double cost(void)
     return found > 1e-6 ? found : 1e-6;
 }
 
-static void await_gate(void)
-{
-    const char *gate = getenv("BENCH_GATE");
-    say("{\"event\": \"ready\"}\n");
-    while (gate && access(gate, F_OK))
-        rest(0.001);
-}
-
 static void loop(void)
 {
     double origin = now(), time = 0, intended;
@@ -263,27 +166,14 @@ static void loop(void)
     advance(time);
 }
 
-/* Run on one CPU alone where one is asked for, and say whether it is so. */
-static void pin(void)
-{
-    char labels[48];
-    cpu_set_t set;
-    if (args.cpu < 0)
-        return;
-    CPU_ZERO(&set);
-    CPU_SET((int)args.cpu, &set);
-    snprintf(labels, sizeof labels, ", \"labels\": {\"cpu\": \"%d\"}", (int)args.cpu);
-    observe("placement.pinned", 1, sched_setaffinity(0, sizeof set, &set) == 0, "1", labels);
-}
-
 /* Measure the cost of an item, wait for the gate, and do items at `load` of the rate that allows. */
 static int serve(void)
 {
     signal(SIGTERM, stop);
     divide();
-    pin();
+    pin(args.cpu);
     interval = cost() / args.load;
-    observe("victim.target", 1, 1 / interval, "1/s", "");
+    observe("victim.target", 1 / interval, "1/s", "");
     await_gate();
     say("{\"event\": \"start\"}\n");
     loop();

@@ -19,33 +19,13 @@ import signal
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_shared"))
+from _program import arguments, await_gate, pin  # noqa: F401 (victims have `arguments` from here)
+
 CALIBRATION = 0.3  # s
 FEWEST = 5  # items whose cost is measured, however long they take
 PARTS = ("before", "during", "after")
 EPSILON = 1e-6
-
-
-def arguments(defaults):
-    """The defaults with what the command line says, of the same types."""
-    for word in sys.argv[1:]:
-        key, equals, text = word.partition("=")
-        name = key[2:]
-        if not key.startswith("--") or not equals or name not in defaults:
-            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(defaults)}")
-        defaults[name] = type(defaults[name])(text)
-    return defaults
-
-
-def pin(cpu):
-    """Run on that CPU alone where one is asked for; say whether it is so."""
-    if cpu < 0:
-        return
-    labels = {"cpu": str(cpu)}
-    try:
-        os.sched_setaffinity(0, {cpu})
-        os.write(1, observation("placement.pinned", 1, "1", labels))
-    except OSError as error:
-        os.write(1, observation("placement.pinned", 0, "1", {**labels, "why": error.strerror}))
 
 
 def end_on_signals():
@@ -66,14 +46,6 @@ def observation(metric, value, unit, labels=None, reason=""):
 
 def quantile(ordered, q):
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
-
-
-def await_gate():
-    """Say that the timed work could begin, and wait for the host's sign where it gives one."""
-    gate = os.environ.get("BENCH_GATE")
-    os.write(1, b'{"event": "ready"}\n')
-    while gate and not os.path.exists(gate):
-        time.sleep(0.001)
 
 
 def windows(args):

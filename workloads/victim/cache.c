@@ -29,51 +29,30 @@ A victim that lives in the cache: one item follows 4096 pointers, each in a line
 not tell, it is 8 MiB. No step can begin before the one before it has arrived.
 */
 #include "_openloop.h"
+#include "../_shared/_chase.h"
 
-#define LINE 64
 #define STEPS 4096
 #define MOST (64l << 20)
 
-static char *area;
 static void *volatile place;
 
 static void item(void)
 {
-    void *p = place;
-    for (int i = 0; i < STEPS; i++)
-        p = *(void **)p;
-    place = p;
-}
-
-/* Sattolo's shuffle: one cycle through all lines. */
-static void prepare(size_t count)
-{
-    unsigned long long state = 88172645463325252ull;
-    size_t *order = malloc(count * sizeof *order);
-    if (!order || posix_memalign((void **)&area, 4096, count * LINE))
-        refuse("no memory for", "the area");
-    for (size_t i = 0; i < count; i++)
-        order[i] = i;
-    for (size_t i = count - 1; i > 0; i--) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        size_t j = state % i, kept = order[i];
-        order[i] = order[j];
-        order[j] = kept;
-    }
-    for (size_t i = 0; i < count; i++)
-        *(void **)(area + order[i] * LINE) = area + order[(i + 1) % count] * LINE;
-    place = area;
-    free(order);
+    place = follow(place, STEPS);
 }
 
 int main(int argc, char **argv)
 {
-    parse(argc, argv);
+    char *area;
+    read_arguments(argc, argv);
     long size = args.area > 0 ? (long)args.area : sysconf(_SC_LEVEL3_CACHE_SIZE);
     if (size <= 0)
         size = 8l << 20;
-    prepare((size_t)(size < MOST ? size : MOST) / LINE);
+    if (size > MOST)
+        size = MOST;
+    if (posix_memalign((void **)&area, 4096, (size_t)size))
+        refuse("no memory for", "the area");
+    weave(area, (size_t)size / LINE);
+    place = area;
     return serve();
 }

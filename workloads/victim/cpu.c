@@ -36,6 +36,6 @@ static void item(void)
 
 int main(int argc, char **argv)
 {
-    parse(argc, argv);
+    read_arguments(argc, argv);
     return serve();
 }

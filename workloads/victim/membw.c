@@ -43,7 +43,7 @@ static void item(void)
 
 int main(int argc, char **argv)
 {
-    parse(argc, argv);
+    read_arguments(argc, argv);
     size = args.area > 0 ? (size_t)args.area : USUAL;
     from = malloc(size);
     to = malloc(size);
