@@ -38,7 +38,8 @@ def said(step: Step, under: str) -> str:
     what = f"{change(step.ratio.estimate)} over {under}"
     inner = f" ({span(step)})" if span(step) else ""
     if step.word == "none":
-        return f"no measurable cost over {under} (below {bound(step.bound)})"
+        seen = f"{change(step.ratio.estimate)}, {span(step)}"
+        return f"no measurable cost over {under} (below {bound(step.bound)}; seen {seen})"
     if step.word == "inconclusive":
         if step.detectable is None:
             return f"undecided: {what}; {step.ratio.n} blocks are too few for an interval"
@@ -85,6 +86,17 @@ def conclusion(found: Sequence[Ladder]) -> str:
         elif most[1] is not (top and top[1]):
             parts.append(f"Of {group}, {_named(*most)} costs most")
     return ". ".join([*parts, _counted(steps), _drifted(found)]).rstrip(". ") + "."
+
+
+def emulation(found: Sequence[Ladder]) -> str:
+    """What to know of rungs on an emulated CPU; "" where there are none."""
+    names = list(dict.fromkeys(level.rung.title for of in found for level in of.levels if level.emulated))
+    if not names:
+        return ""
+    return (
+        f"{', '.join(names)}: on an emulated CPU (no usable KVM on this host). They are shown apart, and are "
+        "no part of any statement on what machines cost."
+    )
 
 
 def _dearest(steps: Sequence[tuple[Ladder, Level]]) -> tuple[Ladder, Level] | None:

@@ -53,7 +53,10 @@ def bca(values: estimate.Values, confidence: float, seed: int, resamples: int = 
     if found[0] == found[-1]:
         return Ends(centre, centre, centre, n)
     # Ties with the estimate count half, as in SciPy: the trimmed mean of few values repeats itself.
-    below = (np.count_nonzero(found < centre) + np.count_nonzero(found <= centre)) / 2 / resamples
+    slack = 1e-12 * float(np.abs(found).max())
+    below = (
+        (np.count_nonzero(found < centre - slack) + np.count_nonzero(found <= centre + slack)) / 2 / resamples
+    )
     bias = float(ndtri(min(max(below, 1 / resamples), 1 - 1 / resamples)))
     acceleration = _acceleration(x)
     ends = []
