@@ -34,12 +34,12 @@ def bound(share: float) -> str:
 
 
 def said(step: Step, under: str) -> str:
-    """What a step costs over what it stands on, as a clause."""
-    what = f"{change(step.ratio.estimate)} over {under}"
+    """What a step costs, as a clause; `under` is what it stands on, as `over` says it."""
+    what = f"{change(step.ratio.estimate)} {under}"
     inner = f" ({span(step)})" if span(step) else ""
     if step.word == "none":
         seen = f"{change(step.ratio.estimate)}, {span(step)}"
-        return f"no measurable cost over {under} (below {bound(step.bound)}; seen {seen})"
+        return f"no measurable cost {under} (below {bound(step.bound)}; seen {seen})"
     if step.word == "inconclusive":
         if step.detectable is None:
             return f"undecided: {what}; {step.ratio.n} blocks are too few for an interval"
@@ -49,12 +49,11 @@ def said(step: Step, under: str) -> str:
 
 def of_level(ladder: Ladder, level: Level) -> str:
     """One rung in a sentence: its step, its distance from the bottom, and what to know of its trials."""
-    titles = names(ladder)
     parts = []
     if level.step and level.total:
-        parts.append(said(level.step, titles[level.step.against]))
+        parts.append(said(level.step, over(ladder, level.step)))
         if level.total.against != level.step.against:
-            parts.append(said(level.total, titles[level.total.against]))
+            parts.append(said(level.total, over(ladder, level.total)))
         if ladder.unstable and level.stable is not None:
             parts.append(f"{change(level.stable)} without the blocks that drifted")
     parts.append(EMULATED if level.emulated else "")
@@ -62,9 +61,15 @@ def of_level(ladder: Ladder, level: Level) -> str:
     return sentence(parts)
 
 
-def names(ladder: Ladder) -> dict[str, str]:
-    """Titles of rungs by runtime."""
-    return {level.rung.runtime: level.rung.title for level in ladder.levels}
+def over(ladder: Ladder, step: Step) -> str:
+    """What a step stands on, as the end of a clause: "over the raw process", "on top of cgroup"."""
+    rung = next(level.rung for level in ladder.levels if level.rung.runtime == step.against)
+    return f"on top of {bare(rung.title)}" if rung.below else f"over the {rung.title}"
+
+
+def bare(title: str) -> str:
+    """The title of a rung within a sentence."""
+    return title.removeprefix("+ ")
 
 
 def conclusion(found: Sequence[Ladder]) -> str:
@@ -107,9 +112,9 @@ def _dearest(steps: Sequence[tuple[Ladder, Level]]) -> tuple[Ladder, Level] | No
 def _named(ladder: Ladder, level: Level) -> str:
     step = level.step
     assert step
-    title = level.rung.title.removeprefix("+ ")
-    return (f"{title} ({ladder.experiment.title.lower()}: {change(step.ratio.estimate)} over "
-            f"{names(ladder)[step.against]}, {span(step)})")  # fmt: skip
+    title = bare(level.rung.title)
+    return (f"{title} ({ladder.experiment.title.lower()}: {change(step.ratio.estimate)} "
+            f"{over(ladder, step)}, {span(step)})")  # fmt: skip
 
 
 def _counted(steps: Sequence[tuple[Ladder, Level]]) -> str:

@@ -121,8 +121,8 @@ def test_nothing_stands_on_an_emulated_machine():
 
 def test_the_conclusion_names_the_rung_that_costs_most():
     said = overhead_words.conclusion(ladder.ladders(a_run(a_plan(), rates(COSTS))))
-    assert said.startswith("What costs most is machine (work primes: +30 % over raw process, 95 %")
-    assert "Of mechanisms, namespaces (work primes: +10 % over + cgroup" in said
+    assert said.startswith("What costs most is machine (work primes: +30 % over the raw process, 95 %")
+    assert "Of mechanisms, namespaces (work primes: +10 % on top of cgroup" in said
     assert "Of 4 steps 2 cost, 2 have no measurable cost." in said
 
 

@@ -115,7 +115,7 @@ def test_a_hostile_title_is_text():
 
 def test_a_terminal_shows_the_same_steps(run):
     lines = terminal.plain(run.finding_list)
-    assert any("runc:ns: primes, + namespaces" in x and "over + cgroup" in x for x in lines)
+    assert any("runc:ns: primes, + namespaces" in x and "on top of cgroup" in x for x in lines)
 
 
 def test_a_run_without_a_finished_trial_still_has_a_report():
