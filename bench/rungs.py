@@ -65,6 +65,6 @@ def ordered(cases: Sequence[Case], bottom: str, emulated: Collection[str], rng: 
 
 
 def _place(case: Case, bottom: str, emulated: Collection[str]) -> int:
-    if case.runtime == bottom:
+    if case.runtime == bottom:  # also where the host itself is emulated
         return 2 if AGAIN in case.params else 0
     return 3 if case.runtime in emulated else 1

@@ -75,6 +75,10 @@ def bare(title: str) -> str:
 def conclusion(found: Sequence[Ladder]) -> str:
     """What costs most, what costs most within the first group of rungs, and how many steps are decided."""
     steps = [(of, level) for of in found for level in of.levels if level.step and not level.emulated]
+    if not steps and any(level.step for of in found for level in of.levels):
+        return (
+            "Every rung was measured on an emulated CPU, whose speed says nothing of what a boundary costs."
+        )
     if not steps:
         return "No rung was measured beside the raw process."
     groups: dict[str, list[tuple[Ladder, Level]]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -224,8 +225,8 @@ def _noise(ladder: Ladder) -> str:
     drifted = f"{len(ladder.unstable)} of {len(ladder.drift)} blocks are unstable"
     which = ", ".join(str(b + 1) for b in ladder.unstable)
     return (
-        f"The raw process at the end of a block took up to {numbers.percent(ladder.floor)} more or less time "
-        f"than at its start in 95 % of the blocks (A/A); {drifted}: the two differ by more than 5 %"
+        f"The raw process at the end of a block took up to {bound(math.expm1(ladder.floor))} more or less "
+        f"time than at its start in 95 % of the blocks (A/A); {drifted}: the two differ by more than 5 %"
         f"{f' (block {which})' if which else ''}. Unstable blocks count; each rung says what is without them."
     )
 

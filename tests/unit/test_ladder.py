@@ -112,6 +112,18 @@ def test_an_emulated_machine_has_numbers_and_no_word_and_is_in_no_conclusion():
     assert "no part of any statement" in overhead_words.emulation(ladder.ladders(run))
 
 
+def test_inside_a_guest_where_all_is_emulated_no_cost_is_told():
+    run = a_run(a_plan(emulated=("process", "cgroup", "runc:ns", "docker", "libvirt:micro")), rates(COSTS))
+    assert analysis.summary(run, []).startswith("Every rung was measured on an emulated CPU")
+    assert all(f.step.word is None for f in levels(run).values() if f.step)
+
+
+def test_a_warm_up_counts_for_nothing():
+    plan = a_plan()
+    run = a_run(replace(plan, suite=replace(plan.suite, warmup=2)), rates(COSTS))
+    assert sorted(ladder.ladders(run)[0].drift) == list(range(2, 10))
+
+
 def test_nothing_stands_on_an_emulated_machine():
     plan = a_plan(emulated=("libvirt:micro",))
     rungs = [replace(r, below="libvirt:micro") if r.runtime == "docker" else r for r in plan.suite.rungs]
