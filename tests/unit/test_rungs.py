@@ -72,6 +72,14 @@ def test_the_order_between_the_controls_differs_from_block_to_block_and_comes_fr
     assert orders(1) == orders(1) != orders(2)
 
 
+def test_the_order_of_the_workloads_differs_from_block_to_block():
+    plan = a_plan([(f"w{i}", "1/s") for i in range(4)], blocks=6)
+    orders = {
+        tuple(dict.fromkeys(t.case.partition("/")[0] for t in plan.trials if t.block == b)) for b in range(6)
+    }
+    assert len(orders) > 2
+
+
 def test_a_rung_that_cannot_run_is_skipped_and_the_others_keep_their_controls():
     plan = a_plan(lacking=("docker",))
     assert [s.case.runtime for s in plan.skipped] == ["docker"]

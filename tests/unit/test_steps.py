@@ -86,6 +86,13 @@ def test_at_the_bound_itself_equality_is_said_one_time_in_twenty_at_most():
     assert said <= 36  # binomial(400, .05) exceeds that once in a thousand
 
 
+@given(LOGS, st.floats(0.01, 1.5))
+@settings(max_examples=40)
+def test_two_tests_at_five_percent_are_the_interval_at_ninety(logs, bound):
+    found = bootstrap.interval(logs, 0.90, 1)
+    assert bootstrap.within(logs, bound, 1) == (-bound < found.low and found.high < bound)
+
+
 @given(LOGS, st.floats(0.001, 1), st.floats(0.001, 1))
 @settings(max_examples=40)
 def test_what_is_equal_within_a_bound_is_equal_within_a_wider_one(logs, bound, more):
