@@ -41,6 +41,8 @@ class Budget:
 
 
 UNLIMITED = "no limit"
+EVERY = "every rung"
+"""What stands in the place of a runtime in a finding about all of them."""
 Read = Callable[["Run", TrialRecord, TenantRecord], tuple[Scalar | None, str]]
 
 
@@ -109,7 +111,7 @@ def findings(run: Run) -> list[Finding]:
     """One a budget: whether it is the same on every rung, and on which it is not."""
     return [
         Finding(
-            id=f"{PREFIX}{one.name}", experiment=one.title, section=SECTION, runtime="", label=one.title,
+            id=f"{PREFIX}{one.name}", experiment=one.title, section=SECTION, runtime=EVERY, label="",
             limit=None, control=True, requested=None, effective=None, effective_source=one.source,
             expected=None, measured=None, deviation=None, scale="absolute", tolerance=None, unit="",
             verdict=None, reason=_sentence(one),

@@ -16,6 +16,7 @@ from bench.model import Finding, Rung
 from bench.render import numbers
 from bench.render.figures import Figure
 from bench.render.figures.waterfall import shown
+from bench.render.interference import Entry
 from bench.render.verdicts import Mark
 
 WORDS: Mapping[str | None, Mark] = {
@@ -65,16 +66,6 @@ class Glance:
 
     heads: tuple[str, ...]
     groups: tuple[Group, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One number with its interval."""
-
-    head: str
-    text: str
-    key: str = ""
-    small: str = ""
 
 
 @dataclass(frozen=True, slots=True)
