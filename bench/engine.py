@@ -71,9 +71,14 @@ class Engine:
         collectors: Sequence[Collector],
         interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        sparse: bool = False,
     ) -> None:
+        # Sparse: collectors read at the ends of a trial only. There are more of them the more of a boundary
+        # there is, and what they take would count as its cost.
         self._runtimes = runtimes
         self._collectors = collectors
+        self._sparse = sparse
         self._interrupted = interrupted
         self._clock = clock
 
@@ -180,7 +185,7 @@ class Engine:
                             sampler.read_all(one.tenant.name)
                 due = self._clock() >= sampler.next_tick
                 if due:
-                    sampler.tick()
+                    sampler.tick(read=not self._sparse)
                 for one in live:
                     if one.exit is None and (due or one.open_streams == 0):
                         self._check(one)

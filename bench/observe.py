@@ -60,10 +60,11 @@ class Sampler:
         """Monotonic time of the next due tick."""
         return self._start + (self._tick + 1) * TICK
 
-    def tick(self) -> None:
-        """Read what is due at this tick; ticks that were missed are skipped, not made up."""
+    def tick(self, *, read: bool = True) -> None:
+        """Read what is due at this tick, or let it pass; ticks that were missed are skipped, not made up."""
         self._tick = max(self._tick + 1, int((self._clock() - self._start) / TICK))
-        self._read(s for s in self._sources if self._tick % s.every == 0)
+        if read:
+            self._read(s for s in self._sources if self._tick % s.every == 0)
 
     def read_all(self, tenant: str | None = None) -> None:
         """One reading of every source, or of those of one tenant (before its counters vanish)."""

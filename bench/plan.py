@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench import factors, neighbours
+from bench import factors, neighbours, rungs
 from bench import limits as units
 from bench.model import (
     ENTRY,
@@ -198,6 +198,7 @@ def make(
                 reason = lacking(runtime, case)
                 if reason is None:
                     kept.append(case)
+                    kept += [rungs.closing(case)] if suite.rungs and baseline(runtime) else []
                 else:
                     skipped.append(reason)
     count = blocks or (suite.quick_blocks if quick else suite.blocks)
@@ -249,7 +250,12 @@ def _blocks(plan: Plan, case_ids: Sequence[str], first: int, end: int) -> list[P
     result: list[PlannedTrial] = []
     for block in range(first, end):
         order = [c for c in case_ids if c not in bound or warmup <= block < warmup + bound[c]]
-        random.Random(f"{plan.seed}/{block}").shuffle(order)  # noqa: S311 - an order, not a secret
+        rng = random.Random(f"{plan.seed}/{block}")  # noqa: S311 - an order, not a secret
+        if plan.suite.rungs:
+            bottom, named = plan.suite.rungs[0].runtime, {c.id: c for c in plan.cases}
+            order = [c.id for c in rungs.ordered([named[c] for c in order], bottom, plan.emulated, rng)]
+        else:
+            rng.shuffle(order)
         result += [PlannedTrial(index + i, block, case) for i, case in enumerate(order)]
         index += len(order)
     return result

@@ -106,7 +106,7 @@ class Session:
         stack.enter_context(prompt_scheduling(self._note))
         self._launcher: Path | None = None
         self._engine: Engine | Starter | Maker = Engine(
-            self.runtimes, self.collectors, lambda: self.interrupted
+            self.runtimes, self.collectors, lambda: self.interrupted, sparse=bool(plan.suite.rungs)
         )
         if plan.suite.kind == "starts":
             if self.image is None:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench import factors, neighbours, policies
+from bench import factors, neighbours, policies, rungs
 from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
@@ -28,7 +28,7 @@ from bench.model import (
 SHIPPED = Path(__file__).parent / "suites"
 
 _COUNTS = ("blocks", "max_blocks", "quick_blocks", "warmup")
-_SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", "gate", "control", *_COUNTS}
+_SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", "gate", "control", "rung", *_COUNTS}
 _EXPERIMENT_KEYS = {
     "name", "section", "title", "question", "claim", "workload", "args", "limits", "tenant", "params",
     "needs", "runtimes", "settle", "deadline", "quick", "verdict", "blocks", "budget", "full",
@@ -37,7 +37,7 @@ _MATRIX_KEYS = (_EXPERIMENT_KEYS - {"workload", "limits", "tenant", "full"}) | {
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
 _QUICK_KEYS = {"skip", "limits", "args", "params", "blocks", "budget"}
 _NEEDS = {"disk", "swap", "peer", MARKERS}
-_KINDS = ("limits", "starts", "primitives", "isolation")
+_KINDS = ("limits", "starts", "primitives", "isolation", rungs.KIND)
 _PAIRS = {
     "rule": {"two-sided", "at-most", "at-least", "fact"},
     "scale": {"relative", "absolute"},
@@ -89,6 +89,7 @@ def parse(text: str, name: str, source: str) -> Suite:
     repeated = {e.name for e in experiments if [x.name for x in experiments].count(e.name) > 1}
     if repeated:
         raise SuiteError(f"{source}: experiment '{repeated.pop()}' is there twice")
+    ladder = rungs.read(document.get("rung", []), kind, reader.fail)
     tables = document.get("gate", {}).items()
     gates = {metric: policies.read(metric, raw, reader.fail) for metric, raw in tables}
     suite = Suite(
@@ -99,7 +100,9 @@ def parse(text: str, name: str, source: str) -> Suite:
         title=reader.text_of(document, "title"),
         question=reader.text_of(document, "question"),
         experiments=experiments,
-        runtimes=tuple(document.get("runtimes", ("process", "cgroup", "namespace", "docker"))),
+        runtimes=tuple(r.runtime for r in ladder)
+        or tuple(document.get("runtimes", ("process", "cgroup", "namespace", "docker"))),
+        rungs=ladder,
         **{k: reader.count(document, k) for k in _COUNTS if k in document},
     )
     if suite.max_blocks < suite.blocks:

@@ -25,6 +25,10 @@ def analyse(run: Run) -> list[Finding]:
         from bench.analysis import isolation
 
         return isolation.analyse(run)
+    if run.plan.suite.kind == "overhead":
+        from bench.analysis import overhead
+
+        return overhead.analyse(run)
     from bench.analysis import findings
 
     return findings.analyse(run)
@@ -47,6 +51,10 @@ def summary(run: Run, found: Sequence[Finding]) -> str:
         from bench.analysis import isolation
 
         return isolation.conclusion(found)
+    if run.plan.suite.kind == "overhead":
+        from bench.analysis import overhead
+
+        return overhead.conclusion(run)
     from bench.analysis.conclusion import conclusion
 
     return conclusion(found, {e.name: e.title for e in run.plan.suite.experiments})

@@ -48,7 +48,10 @@ def assemble(
             raise UsageError(f"suite '{wanted.name}' is of the host itself and runs in no other runtime",
                              fix=f"bench run --suite {suite}")  # fmt: skip
         runtimes = ",".join(wanted.runtimes)
-    chosen = chosen_runtimes(runtimes, wanted.runtimes)
+    if wanted.rungs:
+        chosen = on_ladder(runtimes, wanted, emulated_too=all_emulated)
+    else:
+        chosen = chosen_runtimes(runtimes, wanted.runtimes)
     if foreign := [name for name in chosen if "@" in name]:
         raise UsageError(f"{foreign[0]}: a run measures all runtimes on one image",
                          fix="bench compare docker@IMAGE docker@IMAGE")  # fmt: skip
@@ -93,6 +96,30 @@ def chosen_runtimes(option: str | None, suggested: Sequence[str]) -> list[str]:
         return [*suggested, *(n for n in JOIN_WHERE_NATIVE if n not in suggested and _native(n))]
     named = [n.strip() for n in option.split(",") if n.strip()]
     return list(dict.fromkeys(x for n in named for x in (_all(suggested) if n == "all" else [n])))
+
+
+def on_ladder(option: str | None, suite: Suite, *, emulated_too: bool = False) -> list[str]:
+    """The runtimes to measure, in the order of the suite's ladder: those named and the bottom, or all.
+
+    Emulated machines are left out unless they are named, by themselves or as "all". UsageError for a runtime
+    that is no rung.
+    """
+    every = [rung.runtime for rung in suite.rungs]
+    named = {n.strip() for n in (option or "").split(",") if n.strip()}
+    if outside := sorted(named - {*every, "all"}):
+        raise UsageError(f"{outside[0]} is no rung of suite '{suite.name}'{units.nearest(outside[0], every)}",
+                         fix=f"its rungs are: {', '.join(every)}")  # fmt: skip
+    if "all" in named:
+        return every
+    if named:
+        return [name for name in every if name in named or name == every[0]]
+    return [name for name in every if emulated_too or not _emulated(name)]
+
+
+def _emulated(name: str) -> bool:
+    """Whether that runtime can run here, and on an emulated CPU only."""
+    runtime = runtime_registry.load(name)
+    return not list(runtime.requires()) and runtime.emulated()
 
 
 def _all(suggested: Sequence[str]) -> list[str]:

@@ -98,13 +98,14 @@ def _named(runtime: str, plan: Plan) -> str:
 def _times(plan: Plan) -> Iterator[str]:
     """A line a runtime: its cases, its trials, and its part of the time."""
     cases = {c.id: c for c in plan.cases}
+    width = max(20, *(len(_named(runtime, plan)) for runtime in plan.runtimes))
     for runtime in plan.runtimes:
         own = [cases[t.case] for t in plan.trials if cases[t.case].runtime == runtime]
         seconds = sum(planning.estimate_case(case) for case in own)
         number = len({case.id for case in own})
         if own:
             text = f"{number:>3} cases {len(own):>4} trials   about {duration(seconds)}"
-            yield f"{_named(runtime, plan):<20} {text}"
+            yield f"{_named(runtime, plan):<{width}} {text}"
     if plan.emulated:
         yield "emulated: no usable KVM on this host; limits are judged, speed says nothing about machines"
 

@@ -70,6 +70,14 @@ def joined(ledger: Ledger, run: str) -> Iterator[Path]:
         ledger.gone(entry)
 
 
+def mtu(path: Path) -> int | None:
+    """The smallest MTU of the links in that network namespace beside `lo`, as the kernel has it now."""
+    with _inside(path), netlink(None, f"reading the links of {path.name}") as socket:
+        found = [link.get_attr("IFLA_MTU") for link in socket.get_links()
+                 if link.get_attr("IFLA_IFNAME") != "lo"]  # fmt: skip
+    return min(found, default=None)
+
+
 def _make(path: Path) -> None:
     """A network namespace of that name, as `ip netns add` makes it, but for the process."""
     home = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)

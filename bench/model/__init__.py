@@ -8,6 +8,7 @@ counted from the start of the trial unless a field says otherwise.
 from __future__ import annotations
 
 from bench.model.asked import (
+    AGAIN,
     AGGRESSOR,
     AXES,
     CACHE,
@@ -38,6 +39,7 @@ from bench.model.asked import (
     PlannedTrial,
     Policy,
     Role,
+    Rung,
     Scalar,
     Skipped,
     Suite,
@@ -74,6 +76,7 @@ from bench.model.meant import (
 )
 
 __all__ = [
+    "AGAIN",
     "AGGRESSOR",
     "AXES",
     "CACHE",
@@ -119,6 +122,7 @@ __all__ = [
     "Ratio",
     "Reading",
     "Role",
+    "Rung",
     "Rusage",
     "Sample",
     "Scalar",

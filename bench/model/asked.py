@@ -33,6 +33,9 @@ MARKERS = "markers"
 VICTIM, AGGRESSOR, CONTROL, PLACEMENT = AXES = ("victim", "aggressor", "control", "placement")
 """Params of an experiment on neighbours, each a name; the first two are the names of its tenants as well."""
 
+AGAIN = "again"
+"""Param of the case that repeats the baseline at the end of its part of a block, in a suite of rungs."""
+
 VERDICTS = ("pass", "fail", "not enforced", "not offered", "not testable", "inconclusive")
 Role = Literal["candidate", "reference", "repeat", "raw", "raw repeat"]
 """`repeat` is a second copy of the reference (A/A); `raw` the bare process, and its second copy."""
@@ -154,6 +157,19 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of a ladder: a runtime, and what it has more than the one it stands on."""
+
+    runtime: str
+    title: str
+    adds: str
+    below: str = ""
+    """Runtime of the rung it stands on; "" for the one at the bottom."""
+    group: str = ""
+    """What rungs that follow each other have in common, in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """A TOML file: a title, the question it answers, and a list of experiments."""
 
@@ -167,10 +183,12 @@ class Suite:
     quick_blocks: int = 3
     warmup: int = 0
     """Blocks before the first that counts: carried out and kept, and left out of every finding."""
-    kind: Literal["limits", "starts", "primitives", "isolation"] = "limits"
+    kind: Literal["limits", "starts", "primitives", "isolation", "overhead"] = "limits"
     """Whether workloads are watched under limits, starts are timed with nothing prepared ahead, primitives
-    are made and unmade alone (then an experiment has no tenants and a param `primitive`), or tenants look
-    around and disturb each other."""
+    are made and unmade alone (then an experiment has no tenants and a param `primitive`), tenants look
+    around and disturb each other, or the same work is done on each rung of a ladder."""
+    rungs: tuple[Rung, ...] = ()
+    """The ladder of a suite of kind "overhead", from the bottom up."""
     gate: Mapping[str, Policy] = field(default_factory=dict)
     """By metric, for a suite of starts: what a comparison is judged by."""
     gates: Mapping[str, Mapping[str, Policy]] = field(default_factory=dict)

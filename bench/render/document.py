@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.analysis import interference, interference_claims
+from bench.analysis import budgets, interference, interference_claims, ladder, overhead_words
 from bench.analysis import series as readings
 from bench.analysis.claims import Evaluated, evaluate, swallowing
 from bench.analysis.conclusion import emulation
@@ -23,6 +23,7 @@ from bench.model import Experiment, Finding, Scalar
 from bench.render import figures, method, numbers, prose
 from bench.render import interference as felt
 from bench.render import machines as virtual
+from bench.render import overhead as costs
 from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
@@ -95,7 +96,7 @@ class Document:
 
     template: ClassVar[str] = "report.html.j2"
     kind: str
-    """That of the suite, which decides what a table says: "limits", "starts", "primitives" or "isolation"."""
+    """That of the suite, which decides what a table says: one of the kinds of `Suite`."""
     title: str
     question: str
     conclusion: str
@@ -109,6 +110,8 @@ class Document:
     """What tenants see, for a run of the isolation suite that looked."""
     interference: felt.Interference | None
     """What neighbours do to each other, for a run of the isolation suite that put them side by side."""
+    overhead: costs.Overhead | None
+    """What each boundary costs, for a run with a ladder."""
     machines: virtual.Machines | None
     claims: tuple[Evaluated, ...]
     """What others say of starts or of neighbours, and what came out here."""
@@ -121,16 +124,17 @@ def build(run: Run) -> Document:
     """The document of a run, for every format; the colours of its figures are CSS variables."""
     experiments = {e.name: e for e in run.plan.suite.experiments}
     found, runtimes = run.finding_list, run.plan.runtimes
-    # What tenants see and what neighbours do have tables of their own.
-    rest = [f for f in found if f.section not in (SECTION, NEIGHBOURS)]
+    # What tenants see, what neighbours do and what a boundary costs have tables of their own.
+    own = (SECTION, NEIGHBOURS, ladder.SECTION, budgets.SECTION)
+    rest = [f for f in found if f.section not in own]
     matrix = groups(rest, runtimes, run.plan.suite.experiments)
     cols = columns(found, runtimes)
     units, series = method.units(run), readings.of(run)
     ids = anchors(found)
     material = figures.Material(run, series, cols)
     drawn, carried = figures.draw(material), machines(run, series)
-    beside = interference.matrix(run, series)
-    note = emulation(found)
+    beside, climbs = interference.matrix(run, series), ladder.ladders(run, series)
+    note = overhead_words.emulation(climbs) if climbs else emulation(found)
     return Document(
         kind=run.plan.suite.kind,
         title=run.plan.suite.title,
@@ -143,6 +147,9 @@ def build(run: Run) -> Document:
         sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
         visibility=visible.section(found, cols, drawn.get(SECTION, ())),
         interference=felt.section(beside, found, ids, figures.of_neighbours(material, beside)),
+        overhead=costs.section(
+            climbs, run.plan.suite.rungs, budgets.read(run), found, ids, figures.of_ladders(climbs)
+        ),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
         claims=_claims(run, beside),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),

@@ -199,6 +199,7 @@ class Runtime:
             "machine.accelerator": running.accelerator(), "machine.boot": self._chosen.boot,
             "machine.vcpus": made.vcpus, "machine.memory": made.memory,
             "machine.qemu": libvirtd.qemu_version(connection),
+            "machine.disk.cache": domain.caches(running.domain.XMLDesc()),
         }  # fmt: skip
 
     def _design(

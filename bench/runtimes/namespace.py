@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.host import bridge, cgroups, network
+from bench.host import bridge, cgroups, mechanisms, network
 from bench.host.software import version
 from bench.model import ENTRY, KINDS, UNSHARED, Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
@@ -27,13 +27,6 @@ V1_NAMES = {
     "cpu": "cpu", "cpuacct": "cpuacct", "cpuset": "cpuset", "memory": "memory", "pids": "pids", "io": "blkio",
 }  # fmt: skip
 TOLD = sorted(set(KINDS) - {"time", "user"})  # what bubblewrap names as it makes it
-# Docker's default set, so that both boundaries leave the same powers inside. Without dropping the
-# rest, root inside could mount the cgroup file system and lift its own limits.
-CAPABILITIES = (
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-)  # fmt: skip
 
 
 class Runtime:
@@ -173,7 +166,9 @@ def command(
     argv += ["--unshare-net"] if own_network else []
     argv += ["--unshare-user"] if os.geteuid() != 0 else ["--cap-drop", "ALL"]
     if os.geteuid() == 0:
-        argv += [word for name in CAPABILITIES for word in ("--cap-add", name)]
+        # Both boundaries leave the same powers inside. Without dropping the rest, root inside could mount
+        # the cgroup file system and lift its own limits.
+        argv += [word for name in mechanisms.DOCKER_CAPABILITIES for word in ("--cap-add", name)]
     argv += ["--hostname", hostname, "--die-with-parent", "--new-session", "--info-fd", str(INFO_FD)]
     argv += _files(arena)
     argv += ["--proc", "/proc", "--dev", "/dev"]

@@ -1,4 +1,7 @@
-"""A container without an engine: an OCI bundle run by the OCI runtime itself, `runc` or the variant's."""
+"""A container without an engine: an OCI bundle run by the OCI runtime itself, `runc` or the variant's.
+
+A variant of mechanisms (`runc:ns+net+caps`) is the same bundle with those alone: rungs of a ladder.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,25 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench import compiled
 from bench import workload as workloads
-from bench.errors import SandboxError
-from bench.host import bridge, bundle, cgroups, network, oci
+from bench.errors import BenchError, SandboxError
+from bench.host import bridge, bundle, cgroups, mechanisms, mounts, network, oci
 from bench.host.cgroups import files
 from bench.host.software import version
-from bench.model import HOOKS, Missing, Tenant
+from bench.model import HOOKS, Missing, Scalar, Tenant
+from bench.sandboxes import filter as filters
 from bench.sandboxes import joining, native
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.host.cgroups import Group
+    from bench.host.network import Pair
     from bench.image import Image
     from bench.runtimes import Arena, Ground, Sandbox
 
@@ -32,7 +37,7 @@ STAMPS = "moments"
 
 
 class Runtime:
-    """The OCI runtime under the engines, spoken to without one: `runc`, `runc:crun`."""
+    """The OCI runtime under the engines, spoken to without one: `runc`, `runc:crun`, `runc:ns+caps`."""
 
     name: ClassVar[str] = "runc"
     title: ClassVar[str] = "OCI bundle (runc)"
@@ -45,7 +50,12 @@ class Runtime:
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
-        self.command = variant or "runc"
+        self.words = mechanisms.chosen(variant) if variant and mechanisms.is_named(variant) else ()
+        """The mechanisms it has; () for the bundle with all that it needs by itself."""
+        self.command = "runc" if self.words else variant or "runc"
+        self._filter: filters.Filter | None = None
+        if self.words and mechanisms.NET not in self.words:
+            self.networks = frozenset()
 
     def requires(self) -> Sequence[Missing]:
         """The OCI runtime itself, root, and cgroups it takes."""
@@ -57,6 +67,9 @@ class Runtime:
             )
         if os.geteuid() != 0:
             missing.append(Missing("root", "a container without a user namespace needs root", "run as root"))
+        missing.append(mechanisms.lacking(self.words))
+        if mechanisms.SECCOMP in self.words:
+            missing.append(filters.missing())
         if self.command == "runsc":
             missing.append(
                 Missing(
@@ -91,9 +104,21 @@ class Runtime:
         """The image's own tree."""
         return (image.root,)
 
-    def lasting(self, ground: Ground) -> AbstractContextManager[None]:
-        """The bridge its containers join, where a case asks for one."""
-        return bridge.opened(ground.ledger, ground.run) if ground.networked else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def lasting(self, ground: Ground) -> Iterator[None]:
+        """The bridge its containers join, where they do, and the filter of its system calls.
+
+        Where none can be read each trial says so as well, and the others go on.
+        """
+        with ExitStack() as stack:
+            if ground.networked or mechanisms.NET in self.words:
+                stack.enter_context(bridge.opened(ground.ledger, ground.run))
+            if mechanisms.SECCOMP in self.words:
+                try:
+                    self._filter = filters.read(ground)
+                except BenchError as error:
+                    ground.note(f"{self.name}:{self.variant}: {error.message}")
+            yield
 
     @contextlib.contextmanager
     def open(self, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
@@ -106,17 +131,19 @@ class Runtime:
         device = arena.disk.number if arena.disk else None
         with ExitStack() as stack:
             scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
-            pair = stack.enter_context(native.tenant_network(tenant, arena))
-            joined = stack.enter_context(joining.joined(arena))
-            netns = network.NETNS_DIR / pair.netns if pair else joined
+            joined = stack.enter_context(self._network(tenant, arena))
             directory = arena.scratch / f"{tenant.name}.bundle"
             directory.mkdir()
             stack.callback(shutil.rmtree, directory)
+            layer = None
+            if mechanisms.OVERLAY in self.words:
+                layer = stack.enter_context(_layered(arena, directory))
+            configure = _configuration(tenant, arena, group, scratch, joined.netns)
             made = bundle.Bundle(
                 self.command,
                 oci.container_id(group.path),
                 directory,
-                _configuration(tenant, arena, group, scratch, netns),
+                self._with_mechanisms(configure, layer) if self.words else configure,
                 partial(native.differences, group, tenant, device) if arena.launcher is None else None,
                 stamps=scratch / STAMPS if arena.params.get(HOOKS) else None,
             )
@@ -126,15 +153,87 @@ class Runtime:
                 group,
                 "/workloads",
                 "/scratch",
-                pair.peer if pair else None,
+                joined.peer,
                 self.controls,
                 device,
-                pair,
-                recorded=lambda: {"oci.runtime": self.command, "container": made.id, **made.facts},
+                joined.pair,
+                recorded=lambda: {
+                    "oci.runtime": self.command,
+                    "container": made.id,
+                    **self._facts(joined),
+                    **made.facts,
+                },
                 outside=scratch,
             )
             stack.callback(sandbox.close)
             yield sandbox
+
+    @contextlib.contextmanager
+    def _network(self, tenant: Tenant, arena: Arena) -> Iterator[Joined]:
+        """What the container is joined to: the peer's link, the run's bridge, or the host's own network."""
+        with ExitStack() as stack:
+            if self.words and mechanisms.NET not in self.words:
+                server = network.loopback_server(arena) if "peer" in arena.needs else None
+                yield Joined(peer=stack.enter_context(server) if server else None)
+                return
+            pair = stack.enter_context(native.tenant_network(tenant, arena))
+            if pair is not None:
+                yield Joined(network.NETNS_DIR / pair.netns, pair.peer, pair)
+            elif mechanisms.NET in self.words:
+                netns = stack.enter_context(bridge.joined(arena.ledger, arena.run))
+                yield Joined(netns, mtu=bridge.mtu(netns))
+            else:
+                yield Joined(stack.enter_context(joining.joined(arena)))
+
+    def _with_mechanisms(self, configure: bundle.Configure, layer: Path | None) -> bundle.Configure:
+        """The same bundle with the variant's mechanisms alone; SandboxError where there is no filter."""
+        profile = self._filter.profile if self._filter else None
+        if mechanisms.SECCOMP in self.words and profile is None:
+            raise SandboxError("Docker's system call filter could not be read", fix=filters.FIX)
+        powers = mechanisms.held(_status())
+
+        def configured(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> dict[str, Any]:
+            full = configure(argv, env, cwd)
+            return mechanisms.configured(full, self.words, held=powers, root=layer, seccomp=profile)
+
+        return configured
+
+    def _facts(self, joined: Joined) -> dict[str, Scalar | None]:
+        """The mechanisms of a rung, the MTU of its link, and what its filter is."""
+        if not self.words:
+            return {}
+        found: dict[str, Scalar | None] = {"mechanisms": "+".join(self.words)}
+        if joined.mtu is not None:
+            found["network.mtu"] = joined.mtu
+        return found | (self._filter.facts() if self._filter else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Where a container is on the network; all None on the host's own."""
+
+    netns: Path | None = None
+    peer: str | None = None
+    pair: Pair | None = None
+    mtu: int | None = None
+    """Of its link to the run's bridge, as read back."""
+
+
+@contextlib.contextmanager
+def _layered(arena: Arena, directory: Path) -> Iterator[Path]:
+    """The image's tree below a layer to write to, mounted in the bundle for the length of the block."""
+    if arena.image is None:
+        raise SandboxError("an OCI bundle needs the sandbox image", fix="bench image build")
+    root, upper, work = (directory / name for name in ("root", "upper", "work"))
+    for made in (root, upper, work):
+        made.mkdir()
+    options = f"lowerdir={arena.image.root},upperdir={upper},workdir={work}"
+    with mounts.mounted(root, ("-t", "overlay", "-o", options), arena.ledger, "overlay"):
+        yield root
+
+
+def _status() -> str:
+    return Path("/proc/self/status").read_text()
 
 
 class BundleSandbox(native.NativeSandbox):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import engine, workload
+from bench import collectors, engine, workload
 from bench.engine import Engine, Interrupted, parse_output
 from bench.ledger import Ledger
 from bench.model import Case, PlannedTrial, Tenant
@@ -28,7 +28,9 @@ HEADER = """#!/usr/bin/python3 -IS
 def run_workload(tmp_path, monkeypatch):
     """Runs a program text as a workload in the `process` runtime; returns (record, samples)."""
 
-    def run(body: str, deadline: float = 20.0, interrupted=lambda: False):
+    def run(
+        body: str, deadline: float = 20.0, interrupted=lambda: False, collectors=(), sparse: bool = False
+    ):
         programs = tmp_path / "workloads"
         (programs / "probe").mkdir(parents=True, exist_ok=True)
         (programs / "probe" / "odd.py").write_text(HEADER.format(title="odd") + body)
@@ -39,7 +41,7 @@ def run_workload(tmp_path, monkeypatch):
         arena = Arena("t", 0, None, None, programs, tmp_path / "scratch", Ledger(tmp_path / "ledger"))
         (tmp_path / "scratch").mkdir(exist_ok=True)
         (tmp_path / "output").mkdir(exist_ok=True)
-        runner = Engine({"process": load("process")}, [], interrupted)
+        runner = Engine({"process": load("process")}, collectors, interrupted, sparse=sparse)
         return runner.trial(
             PlannedTrial(0, 0, case.id), case, arena, lambda t, s: tmp_path / "output" / f"{t}.{s}"
         )
@@ -54,6 +56,17 @@ def test_observations_are_stamped_and_kept(run_workload):
     assert (tenant.exit.reason, tenant.exit.code) == ("exited", 0)
     assert [(o.metric, o.value) for o in tenant.observations] == [("x", 4.5)]
     assert tenant.started <= tenant.observations[0].time <= tenant.ended
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_sparse_engine_reads_at_the_ends_of_a_trial_only(run_workload, sparse):
+    class Often(collectors.load("process").__class__):
+        interval = 0.1
+
+    _, samples = run_workload("import time\ntime.sleep(1.5)", collectors=[Often()], sparse=sparse)
+    times = sorted({s.time for s in samples if s.tenant == "a"})
+    assert times[0] < 0.4 and times[-1] > 1.5
+    assert any(0.4 < t < 1.4 for t in times) is not sparse
 
 
 def test_garbage_is_counted_and_kept_raw(run_workload, tmp_path):

@@ -82,6 +82,12 @@ def test_disks_carry_serials_and_an_overlay_names_what_it_reads_from():
     assert disks[0].find("iotune") is None
 
 
+def test_the_cache_modes_of_its_disks_are_read_from_the_xml():
+    disks = [Disk(Path("/o"), "isobench-root"), Disk(Path("/s"), "isobench-scratch", direct=True)]
+    assert domain.caches(domain.xml(machine(disks=disks))) == "none, unsafe"
+    assert domain.caches(domain.xml(machine())) == "no disk"
+
+
 def test_weights_and_cpu_sets_are_part_of_it():
     root = parsed(weight=400, cpuset="1", io_weight=5000, partition="a.slice/b.slice")
     assert root.findtext("cputune/shares") == "4096"  # v1 keeps weights on another scale

@@ -243,3 +243,9 @@ def nic_xml(nic: Nic) -> str:
     parent = Element("devices")
     _nic(parent, nic)
     return ElementTree.tostring(parent[0], encoding="unicode")
+
+
+def caches(xml: str) -> str:
+    """The cache modes of the disks in a domain's XML, such as "unsafe"; "no disk" without any."""
+    drivers = ElementTree.fromstring(xml).findall("./devices/disk/driver")  # noqa: S314 - libvirt's own words
+    return ", ".join(sorted({driver.get("cache") or "default" for driver in drivers})) or "no disk"

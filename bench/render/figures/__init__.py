@@ -17,6 +17,7 @@ from bench.render.figures import (
     starts,
     timeline,
     visibility,
+    waterfall,
 )
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure
@@ -52,5 +53,6 @@ def draw(material: Material) -> Mapping[str, tuple[Figure, ...]]:
 
 of_machines = machines.draw
 of_neighbours = interference.draw
+of_ladders = waterfall.draw
 
-__all__ = ["Figure", "Material", "draw", "of_machines", "of_neighbours"]
+__all__ = ["Figure", "Material", "draw", "of_ladders", "of_machines", "of_neighbours"]

@@ -1,0 +1,70 @@
+"""What each boundary costs, and which mechanism in it: a run of rungs in, findings out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.analysis import budgets
+from bench.analysis import overhead_words as words
+from bench.analysis.ladder import SECTION, Ladder, Level, ladders
+from bench.model import Finding, Interval, Scalar
+
+if TYPE_CHECKING:
+    from bench.frames import Run
+
+PREFIX = "overhead/"
+
+
+def analyse(run: Run) -> list[Finding]:
+    """Every experiment on every rung, from the bottom up, then whether the budgets were the same."""
+    found = [_finding(ladder, level, run.path.name) for ladder in ladders(run) for level in ladder.levels]
+    return [*found, *budgets.findings(run)]
+
+
+def conclusion(run: Run) -> str:
+    """What costs most, and what stands between a reader and the numbers."""
+    return f"{words.conclusion(ladders(run))} {budgets.conclusion(budgets.read(run))}".strip()
+
+
+def _finding(ladder: Ladder, level: Level, run: str) -> Finding:
+    experiment = ladder.experiment
+    blank = Finding(
+        id=f"{PREFIX}{level.case}", experiment=experiment.name, section=SECTION, runtime=level.rung.runtime,
+        label=level.rung.title, limit=None, control=not level.rung.below, requested=None, effective=None,
+        effective_source="", expected=None, measured=level.measured, deviation=None, scale="relative",
+        tolerance=None, unit=experiment.verdict.unit, verdict=None, reason="", case=level.case,
+        emulated=level.emulated,
+    )  # fmt: skip
+    if level.skipped is not None:
+        return replace(blank, verdict=level.skipped.verdict, reason=level.why, fix=level.skipped.fix)
+    if not level.values:
+        return replace(blank, verdict="not testable", reason=level.why, fix=f"bench run --resume {run}")
+    return replace(
+        blank,
+        deviation=_less_one(level.total.ratio) if level.total else None,
+        values=tuple(level.values.values()),
+        trials=level.trials,
+        reason=words.of_level(ladder, level) or "the control, at the start and at the end of every block",
+        evidence=evidence(ladder, level),
+    )
+
+
+def evidence(ladder: Ladder, level: Level) -> dict[str, Scalar | None]:
+    """The numbers behind a step; None where there is none."""
+    found: dict[str, Scalar | None] = {
+        "blocks.unstable": len(ladder.unstable), "blocks": len(ladder.drift), "noise.floor": ladder.floor,
+    }  # fmt: skip
+    step = level.step
+    if step is not None:
+        found |= {
+            "step.against": step.against, "step.ratio": step.ratio.estimate, "step.low": step.ratio.low,
+            "step.high": step.ratio.high, "step.word": step.word, "step.bound": step.bound,
+            "step.detectable": step.detectable, "step.p": step.p, "total.stable": level.stable,
+        }  # fmt: skip
+    return found
+
+
+def _less_one(ratio: Interval) -> Interval:
+    low, high = (None if end is None else end - 1 for end in (ratio.low, ratio.high))
+    return Interval(ratio.estimate - 1, low, high, ratio.n)
