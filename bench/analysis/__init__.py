@@ -25,6 +25,14 @@ def analyse(run: Run) -> list[Finding]:
         from bench.analysis import isolation
 
         return isolation.analyse(run)
+    if run.plan.suite.kind == "layers":
+        from bench.analysis import layers
+
+        return layers.analyse(run)
+    if run.plan.suite.kind == "density":
+        from bench.analysis import density
+
+        return density.analyse(run)
     from bench.analysis import findings
 
     return findings.analyse(run)
@@ -47,6 +55,14 @@ def summary(run: Run, found: Sequence[Finding]) -> str:
         from bench.analysis import isolation
 
         return isolation.conclusion(found)
+    if run.plan.suite.kind == "layers":
+        from bench.analysis import layers
+
+        return layers.conclusion(found)
+    if run.plan.suite.kind == "density":
+        from bench.analysis import density
+
+        return density.conclusion(found)
     from bench.analysis.conclusion import conclusion
 
     return conclusion(found, {e.name: e.title for e in run.plan.suite.experiments})

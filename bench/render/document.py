@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.analysis import interference, interference_claims
+from bench.analysis import density_claims, interference, interference_claims, layers_claims
 from bench.analysis import series as readings
 from bench.analysis.claims import Evaluated, evaluate, swallowing
 from bench.analysis.conclusion import emulation
@@ -95,7 +95,8 @@ class Document:
 
     template: ClassVar[str] = "report.html.j2"
     kind: str
-    """That of the suite, which decides what a table says: "limits", "starts", "primitives" or "isolation"."""
+    """That of the suite, which decides what a table says: "limits", "starts", "primitives", "isolation",
+    "layers" or "density"."""
     title: str
     question: str
     conclusion: str
@@ -153,6 +154,10 @@ def build(run: Run) -> Document:
 
 def _claims(run: Run, beside: Sequence[Cell]) -> tuple[Evaluated, ...]:
     """What others say of what this run measured, held against it."""
+    if run.plan.suite.kind == "layers":
+        return tuple(layers_claims.evaluate(run))
+    if run.plan.suite.kind == "density":
+        return tuple(density_claims.evaluate(run))
     if run.plan.suite.kind == "starts":
         return (*evaluate(run), *rising(run), *swallowing(run))
     return tuple(interference_claims.evaluate(beside))
