@@ -10,9 +10,9 @@
 # ///
 """Opens files of its own image for writing, twice each, and prints how long each open took.
 
-For each of `sizes` the file below `top` with the nearest size is taken, each file once. All are read first, so
-that no open waits for a file to be read. Nothing is written: opening is enough to copy a file up in a layered
-file system.
+For each of `sizes` the file below `top` with the nearest size is taken, each file once. All are read first:
+no open waits for a file to be read. Nothing is written: opening is enough to copy a file up in a layered file
+system.
 """
 
 import json
@@ -22,8 +22,18 @@ import sys
 import time
 
 
+def arguments(defaults):
+    for word in sys.argv[1:]:
+        key, equals, text = word.partition("=")
+        name = key[2:]
+        if not key.startswith("--") or not equals or name not in defaults:
+            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(defaults)}")
+        defaults[name] = type(defaults[name])(text)
+    return defaults
+
+
 def files(top):
-    """Path by size of every file below `top` that has one name only and is no program, which may be running."""
+    """Path by size of every file below `top` that has one name only and is no program, which may run."""
     found = {}
     for directory, _, names in os.walk(top):
         for name in names:
@@ -58,12 +68,7 @@ def emit(metric, value, size):
 
 
 def main():
-    args = {"top": "/usr", "sizes": "65536,1048576,4194304,8388608,33554432"}
-    for word in sys.argv[1:]:
-        key, equals, text = word.partition("=")
-        if not key.startswith("--") or not equals or key[2:] not in args:
-            sys.exit(f"{sys.argv[0]}: unknown argument {word!r}; known: {', '.join(args)}")
-        args[key[2:]] = text
+    args = arguments({"top": "/usr", "sizes": "65536,1048576,4194304,8388608,33554432"})
     wanted = chosen(files(args["top"]), [int(size) for size in args["sizes"].split(",")])
     for _, path in wanted:
         with open(path, "rb") as file:

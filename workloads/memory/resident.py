@@ -4,8 +4,10 @@
 # area    = "memory"
 # needs   = ["python3"]
 # args    = { bytes = 52428800, hold = 86400.0 }
+# [metrics]
+# "memory.touched" = { unit = "bytes" }
 # ///
-"""Writes to every page of `bytes` of private memory once, prints the event `listening`, and waits for `hold`.
+"""Writes to every page of `bytes` of private memory once, prints how many, and waits for `hold` seconds.
 
 Its content differs from page to page and from program to program: no two pages can be merged into one.
 """
@@ -34,6 +36,7 @@ def main():
     for offset in range(0, size, BLOCK):
         end = min(offset + BLOCK, size)
         held[offset:end] = os.urandom(end - offset)
+    os.write(1, b'{"metric": "memory.touched", "value": %d, "unit": "bytes"}\n' % len(held))
     os.write(1, b'{"event": "listening"}\n')
     time.sleep(args["hold"])
 
