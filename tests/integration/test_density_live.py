@@ -1,4 +1,4 @@
-"""Density for real: a working set that is known comes out of the host's memory, and nothing is left behind."""
+"""Density for real: a known working set comes out of the host's memory, and nothing is left behind."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench import analysis, headroom, suite
 from bench import plan as planning
 from bench.analysis import density_claims
-from bench.analysis.crowds import AVAILABLE, PSS, crowds
+from bench.analysis.crowds import AVAILABLE, PSS, Crowd, crowds
 from bench.analysis.density import NOTE, conclusion
 from bench.errors import SuiteError
 from bench.frames import Run
@@ -96,6 +96,10 @@ def test_a_trial_is_estimated_by_the_number_it_opens():
     plan = planning.make(SHIPPED, ["docker"], seed=1, baseline=lambda r: False, lacking=lambda r, c: None,
                          cost=lambda r: 1.0)  # fmt: skip
     assert {c.experiment: round(c.overhead) for c in plan.cases} == {"idle": 13, "working": 9}
+    settling = {
+        e.name: e.settle * len(headroom.levels(e.params["instances"][0])) for e in SHIPPED.experiments
+    }
+    assert all(c.seconds == pytest.approx(0.5 + settling[c.experiment]) for c in plan.cases)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -125,12 +129,16 @@ def test_one_disturbed_level_and_a_dear_first_instance_do_not_move_the_slope(eac
     levels[disturbed] = levels[disturbed] | {
         "host.available": levels[disturbed]["host.available"] + error * MIB
     }
-    from bench.analysis.crowds import Crowd
-
     crowd = Crowd(0, 0, "docker", "idle", levels, levels[0], (), "")
     assert crowd.slope(AVAILABLE) / MIB == pytest.approx(each, rel=1e-6, abs=1e-6)
     if disturbed not in (0, 1):
         assert crowd.first(AVAILABLE) / MIB == pytest.approx(each * first, rel=1e-6, abs=1e-6)
+
+
+def test_the_level_without_any_is_no_part_of_the_slope():
+    levels = {n: level(n, 5.0, first=9.0) for n in range(4)}
+    crowd = Crowd(0, 0, "docker", "idle", levels, levels[0], (), "")
+    assert crowd.slope(AVAILABLE) / MIB == pytest.approx(5.0)
 
 
 def test_the_first_instance_is_the_difference_to_none_and_memory_comes_back():

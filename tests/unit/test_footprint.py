@@ -67,7 +67,7 @@ def test_disk_is_counted_by_blocks_once_an_inode_and_not_at_all_where_a_place_is
     (tmp_path / "two").hardlink_to(tmp_path / "one")
     with (tmp_path / "hole").open("wb") as file:
         file.truncate(1 << 30)
-    assert 100_000 <= before <= allocated(tmp_path) < 300_000
+    assert 100_000 <= before <= allocated(tmp_path) < before + 50_000
     assert footprint.written([tmp_path, tmp_path]) == 2 * allocated(tmp_path)
     assert footprint.written([tmp_path, None]) is None
 

@@ -15,6 +15,7 @@ from bench import plan as planning
 from bench.analysis import layers_claims
 from bench.analysis.copying import copyings, spell
 from bench.analysis.layers import conclusion
+from bench.analysis.lookups import depth
 from bench.errors import SuiteError, UsageError
 from bench.frames import Run
 from bench.layering import mounting
@@ -168,6 +169,14 @@ def test_depth_is_a_slope_by_place_and_half_of_it_in_the_middle():
     assert found["lookup.slope/absent/warm"].measured.estimate == pytest.approx(0, abs=1e-12)
 
 
+def test_every_block_has_a_slope_of_its_own():
+    run = a_run(a_plan(blocks=2, only="lookup"))
+    of = [replace(r, tenants=(replace(t, observations=tuple(
+              replace(o, value=o.value * (1 + r.block)) for o in t.observations)),))
+          for r in run.records for t in r.tenants]  # fmt: skip
+    assert depth(of, "lookup.absent.cold") == pytest.approx({0: 2e-6, 1: 4e-6})
+
+
 def test_overlay_and_bind_are_compared_within_blocks():
     found = found_by_id(a_run(a_plan()))
     assert found["mix.all/overlay"].deviation.estimate == pytest.approx(1.0)
@@ -220,6 +229,15 @@ def test_a_time_that_does_not_grow_inverts_linearity():
         p, per_byte=0.0, noise=lambda: chance.uniform(0.6, 1.4)))  # fmt: skip
     found = words(run)
     assert found["on disk the time to copy a file up is linear in its size, R² above 0.95"] == "inverted"
+
+
+def test_a_second_open_of_a_small_file_takes_about_as_long_and_is_not_held_against_the_claim():
+    def of(params):
+        found = numbers(params)
+        return found | ({"copyup.second": found["copyup.first"]} if params["bytes"] < 2**24 else {})
+
+    found = words(a_run(a_plan(only="copyup"), of))
+    assert found["on disk the second open takes at most 5 % of the first from 16 MiB"] == "reproduced"
 
 
 def test_a_slow_second_open_and_a_part_of_the_file_invert_theirs():
