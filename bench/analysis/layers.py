@@ -46,7 +46,7 @@ def _copied(run: Run) -> Iterable[Finding]:
         title = "Copying up: for every MiB of the file"
         evidence: dict[str, Scalar | None] = {
             "R²": round(median(values(lines, "r2")), 4),
-            "time at 0 bytes": median(values(lines, "at_zero")),
+            "time at 0 bytes, ms": round(1e3 * median(values(lines, "at_zero")), 4),
             "second open, share of the first": median(again) if again else None,
             "growth of the upper layer, times the file": median(grown) if grown else None,
         }
@@ -77,7 +77,7 @@ def _first_opens(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
         of = [r for r in plain if (r.params["on"], r.params["bytes"]) == (on, count)]
         title, label = "Copying up: the first open for writing", f"{size(count)} on {named(on)}"
         one = middle_of(blank(run, f"{FIRST}/{on}/{count}", title, "copyup", of[0].runtime, label), of, FIRST)
-        yield replace(one, evidence={"second open": middle(of, "copyup.second")})
+        yield replace(one, evidence={"second open, µs": round(1e6 * middle(of, "copyup.second"), 2)})
 
 
 def _triggers(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
@@ -123,7 +123,9 @@ def _mixes(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
         some = [r for r in of if r.params["on"] == on]
         title = "A mix of metadata operations: for every file"
         one = blank(run, f"mix.all/{on}", title, "mix", some[0].runtime, on)
-        one = replace(one, evidence={name: middle(some, f"mix.{name}") for name in OPERATIONS})
+        one = replace(
+            one, evidence={f"{n}, µs": round(1e6 * middle(some, f"mix.{n}"), 2) for n in OPERATIONS}
+        )
         yield middle_of(one, some, "mix.all", bind if on != "bind" else None)
 
 

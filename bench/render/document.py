@@ -27,6 +27,9 @@ from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
 
+THAN = {"whiteout": "in a plain directory", "mix": "on the bind mount", "copyup": "by opening"}
+"""What the findings of a section are compared with, where that is not the process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -69,6 +72,11 @@ class Table:
     rows: tuple[Row, ...]
     than: str = "the process"
     """What a start is compared with."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether any row is compared with something."""
+        return any(row.deviation.key for row in self.rows)
 
     @property
     def by_label(self) -> tuple[tuple[Row, ...], ...]:
@@ -183,7 +191,7 @@ def _section(
                 question=experiment.question if experiment else "",
                 claim=experiment.claim if experiment else "",
                 rows=tuple(_row(f, rule, units, ids[f.id]) for f in of),
-                than="at the first level" if factor(of[0].params) else "the process",
+                than="at the first level" if factor(of[0].params) else THAN.get(group.name, "the process"),
             )
         )
     of_section = [f for f in run.finding_list if f.section == group.name]
