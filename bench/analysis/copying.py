@@ -66,14 +66,22 @@ class Copying:
 def copyings(run: Run) -> list[Copying]:
     """Every ground that files were opened for writing on, without the experiments that vary how."""
     found = []
-    plain = [r for r in counted(run) if r.status == "ok" and r.params.get("probe") == "copyup"]
+    good = finished(run)
+    plain = [r for r in good if r.params.get("probe") == "copyup"]
     plain = [r for r in plain if "by" not in r.params]
     for ground in dict.fromkeys(str(r.params["on"]) for r in plain):
         of = [r for r in plain if r.params["on"] == ground]
         copies = tuple(c for r in of if (c := _probed(r)))
         shares = any(seconds(r, "copyup.reflinks") for r in of)
         found.append(Copying(ground, of[0].runtime, copies, tuple(r.index for r in of), shares))
-    return [*found, *_contained(r for r in counted(run) if r.status == "ok" and "probe" not in r.params)]
+    return [*found, *_contained(r for r in good if "probe" not in r.params)]
+
+
+def finished(run: Run) -> list[TrialRecord]:
+    """The trials that came to an end, in the order of the suite and of the blocks."""
+    order = {c.id: number for number, c in enumerate(run.plan.cases)}
+    good = [r for r in counted(run) if r.status == "ok"]
+    return sorted(good, key=lambda r: (order[r.case], r.block))
 
 
 def _probed(record: TrialRecord) -> Copy | None:
@@ -132,6 +140,6 @@ def values(lines: Mapping[int, Line], part: str) -> Sequence[float]:
 def spell(seconds: float) -> str:
     """Seconds for a sentence: "10.2 s", "3.4 ms", "0.85 µs"."""
     for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if abs(seconds) * factor >= 1 or unit == "µs":
+        if abs(seconds) * factor >= 0.9995 or unit == "µs":
             return f"{seconds * factor:.3g} {unit}"
     raise AssertionError("unreachable")

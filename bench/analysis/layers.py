@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-from bench.analysis.copying import Copying, copyings, per_mib, spell, values
+from bench.analysis.copying import Copying, copyings, finished, per_mib, spell, values
 from bench.analysis.layer_cells import blank, by_block, middle, middle_of, named, size
 from bench.analysis.lookups import DEPTH, depths
 from bench.analysis.starts import counted, seconds
@@ -30,7 +30,7 @@ ECONOMY: Mapping[str, tuple[str, str]] = {
 
 def analyse(run: Run) -> list[Finding]:
     """Findings by section; what could not run here with its cause."""
-    good = [r for r in counted(run) if r.status == "ok"]
+    good = finished(run)
     return [
         *_copied(run), *_first_opens(run, good), *_triggers(run, good), *depths(run, good),
         *_deletions(run, good), *_mixes(run, good), *_economy(run, good), *_without(run, good),

@@ -12,7 +12,8 @@ from bench.analysis.stats import interval
 from bench.frames import Run
 from bench.model import Finding, TrialRecord
 
-PLACES = ("top", "middle", "bottom", "absent")
+PLACES = ("absent", "bottom", "middle", "top")
+"""Where a name lies, the dearest first."""
 CACHES = ("cold", "warm")
 DEPTH, LOOKUP = "lookup.slope", "lookup.time"
 SECTION = "lookup"
