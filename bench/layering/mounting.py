@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import footprint
 from bench.host import kernel, mounts
 from bench.ledger import state_dir
 from bench.model import Missing
@@ -26,7 +27,7 @@ def lacking(on: str, size: int) -> Missing | None:
     if "overlay" not in Path("/proc/filesystems").read_text().split():
         return Missing("overlay", "this kernel has no overlay yet", "modprobe overlay")
     if on == TMPFS:
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+        free = int(footprint.available() or 0)
         what, fix = "memory is", "free some memory, or ask for a smaller file"
     else:
         found = os.statvfs(_above(state_dir()))
