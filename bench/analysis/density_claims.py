@@ -7,9 +7,8 @@ CPU.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from bench.analysis.claims import Evaluated, Word
+from bench.analysis.claims import Evaluated, Said, Word
 from bench.analysis.crowds import AVAILABLE, DISK, PSS, RSS, Crowd, crowds, slopes
 from bench.analysis.interference_claims import bound
 from bench.analysis.stats import interval
@@ -21,15 +20,6 @@ SECTION = "idle"
 CONTAINER, GVISOR, MACHINES = "runc", "docker:runsc", ("libvirt:micro", "libvirt:full", "libvirt", "vagrant")
 LEAST_MACHINE, MOST_CONTAINER, GVISOR_ADDS = 60 * MB, 10 * MB, (10 * MB, 40 * MB)
 Blocks = Mapping[int, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One claim with its source."""
-
-    id: str
-    text: str
-    source: str
 
 
 _P23 = "GVD-04, GVD-05; VIK-07, VIK-08; RUN-25 … RUN-40 (RunD 2022: PSS 58.7 to 23.9 MB for 1 to 1000)"

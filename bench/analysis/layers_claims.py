@@ -7,9 +7,8 @@ pulled in a run, so those parts do not apply; what a container adds on disk is i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from bench.analysis.claims import Evaluated, Word
+from bench.analysis.claims import Evaluated, Said, Word
 from bench.analysis.copying import LARGE, Copying, copyings, values
 from bench.analysis.interference_claims import bound
 from bench.analysis.starts import CONFIDENCE, counted, seconds
@@ -18,15 +17,6 @@ from bench.frames import Run
 from bench.model import Interval
 
 LINEAR, AGAIN, IMAGES = 0.95, 0.05, 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One claim with its source."""
-
-    id: str
-    text: str
-    source: str
 
 
 _BAO = "BAO-01; KER-16 (Linux, overlayfs: the whole file is copied up)"
