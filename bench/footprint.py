@@ -28,7 +28,8 @@ MEMINFO = {
     "Percpu": "host.percpu",
 }
 """Lines of /proc/meminfo and what they are called here."""
-ROLLUP = {"Rss": "rss", "Pss": "pss", "Private_Clean": "uss", "Private_Dirty": "uss"}
+ROLLUP = {"Rss": "rss", "Pss": "pss", "Private_Clean": "uss", "Private_Dirty": "uss",
+          "Pss_Anon": "anon", "Pss_Shmem": "anon"}  # fmt: skip
 """Lines of /proc/PID/smaps_rollup and the sums they go into."""
 ENGINES: Mapping[str, daemons.Kind] = {
     "docker": "docker",
@@ -64,7 +65,7 @@ def available(root: Path = Path("/")) -> float | None:
 
 
 def rollup(text: str) -> dict[str, float]:
-    """`rss`, `pss` and `uss` in bytes of a smaps_rollup text."""
+    """`rss`, `pss`, `uss` and `anon`, which no file can give back, in bytes of a smaps_rollup text."""
     found: dict[str, float] = {}
     for line in text.splitlines():
         key, _, rest = line.partition(":")
@@ -74,9 +75,9 @@ def rollup(text: str) -> dict[str, float]:
 
 
 def processes(pids: Iterable[int], root: Path = Path("/")) -> dict[str, float]:
-    """Sums of `rss`, `pss` and `uss` over those processes; one that has ended, or has no memory, adds
+    """Sums of `rss`, `pss`, `uss` and `anon` over those processes; one that has ended, or has no memory, adds
     nothing."""
-    sums = {"rss": 0.0, "pss": 0.0, "uss": 0.0}
+    sums = {"rss": 0.0, "pss": 0.0, "uss": 0.0, "anon": 0.0}
     for pid in pids:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for name, value in rollup((root / f"proc/{pid}/smaps_rollup").read_text()).items():
@@ -107,9 +108,10 @@ def total(root: Path = Path("/")) -> float:
 def of(sandboxes: Sequence[Sandbox], runtime: str, places: Sequence[Path | None]) -> dict[str, float | None]:
     """Everything that can be said of those sandboxes now, by metric; None for what they do not have.
 
-    `places` hold what each of them wrote to disk, None for one that has no such place. `host.…` is of the
-    whole machine; `sum.…` over the processes of the sandboxes; `monitor.pss` over the parents of their first
-    processes, such as shims; `engine.pss` over the daemons; `self.pss` is this program.
+    `places` hold what each of them wrote to disk, None for one that has no such place. `host.…` is of
+    the whole machine; `sum.…` over the processes of the sandboxes; `monitor.pss` over the parents of their
+    first processes, such as shims; `engine.pss` over the daemons; `others.anon` over all other processes of
+    the host, this program included, which `self.pss` is of.
     """
     tree = daemons.parents()
     inside = {pid for one in sandboxes for pid in one.pids()}
@@ -125,6 +127,7 @@ def of(sandboxes: Sequence[Sandbox], runtime: str, places: Sequence[Path | None]
         "monitor.pss": processes(above)["pss"],
         "engine.pss": processes(serving)["pss"] if engine else None,
         "self.pss": processes([os.getpid()])["pss"],
+        "others.anon": processes(set(tree) - inside - above - serving)["anon"],
         "disk.written": written(places),
     }
 

@@ -37,13 +37,19 @@ def _sum(*metrics: str) -> Callable[[Level], float | None]:
     return add
 
 
-def _lost(level: Level) -> float | None:
+def _gone(level: Level) -> float | None:
     left = level.get("host.available")
     return None if left is None else -left
 
 
+def lost(level: Level) -> float | None:
+    """Bytes that the host has less, but for what other programs hold: what is left is the sandboxes'."""
+    gone, others = _gone(level), level.get("others.anon")
+    return None if gone is None or others is None else gone - others
+
+
 _OF: Mapping[str, Callable[[Level], float | None]] = {
-    AVAILABLE: _lost,
+    AVAILABLE: lost,
     PSS: _sum("sum.pss"),
     RSS: _sum("sum.rss"),
     USS: _sum("sum.uss"),
@@ -52,6 +58,7 @@ _OF: Mapping[str, Callable[[Level], float | None]] = {
     MONITOR: _sum("monitor.pss"),
     ENGINE: _sum("engine.pss"),
     DISK: _sum("disk.written"),
+    "raw": _gone,
     "self": _sum("self.pss"),
 }
 """Bytes of one level by measure, more where more is taken."""
@@ -81,7 +88,7 @@ class Crowd:
     def lines(self) -> Mapping[str, Line]:
         """The Theil–Sen line of every measure: its slope is what one more sandbox takes."""
         found = {}
-        for measure in (*MEASURES, "self"):
+        for measure in (*MEASURES, "raw", "self"):
             points = self.points(measure)
             line = theil_sen(*zip(*points, strict=True)) if len(points) >= 3 else None
             if line is not None:
@@ -103,7 +110,7 @@ class Crowd:
     @property
     def returned(self) -> float | None:
         """Share of the memory taken at the highest level that was available again after all were removed."""
-        start, top, end = (_lost(one) for one in (self.levels[0], self.levels[max(self.levels)], self.after))
+        start, top, end = (lost(one) for one in (self.levels[0], self.levels[max(self.levels)], self.after))
         if start is None or top is None or end is None or top <= start:
             return None
         return (top - end) / (top - start)

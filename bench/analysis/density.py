@@ -32,7 +32,7 @@ from bench.frames import Run
 from bench.model import Finding, Scalar
 
 WORDS: Mapping[str, str] = {
-    AVAILABLE: "memory that the host has less (MemAvailable)",
+    AVAILABLE: "memory that the host has less (MemAvailable, without what other programs took)",
     PSS: "its processes, shared pages divided (PSS)",
     RSS: "its processes, shared pages counted by each (RSS)",
     USS: "its processes, private pages alone (USS)",
@@ -92,19 +92,20 @@ def _sentence(of: Sequence[Crowd], measure: str) -> str:
     parts = [f"the mean slope of {len(of)} trials of up to {upto} instances"]
     firsts = [v for c in of if measure != START and (v := c.first(measure)) is not None]
     if firsts:
-        parts.append(f"the first took {median(firsts) / 2**20:.3g} MiB")
+        parts.append(f"the first took {_mib(median(firsts))}")
     early = {c.stopped for c in of if not c.stopped.startswith("all ")}
     return "; ".join([*parts, *sorted(early)])
 
 
 def _evidence(of: Sequence[Crowd]) -> dict[str, Scalar | None]:
     returned = [v for c in of if (v := c.returned) is not None]
-    own = [v for c in of if (v := c.slope("self")) is not None]
+    own, raw = ([v for c in of if (v := c.slope(name)) is not None] for name in ("self", "raw"))
     r2 = [c.lines[AVAILABLE].r2 for c in of if AVAILABLE in c.lines]
     return {
         "instances": max(max(c.levels) for c in of),
         "R²": round(median(r2), 3) if r2 else None,
         "available again afterwards, share": round(median(returned), 3) if returned else None,
+        "MemAvailable as it is, MiB an instance": round(median(raw) / 2**20, 3) if raw else None,
         "this program itself, MiB an instance": round(median(own) / 2**20, 3) if own else None,
     }
 
@@ -168,6 +169,10 @@ def conclusion(findings: Sequence[Finding]) -> str:
     if not of:
         return "No instance was added."
     ordered = sorted(of, key=lambda f: f.measured.estimate if f.measured else 0.0)
-    told = [f"{f.measured.estimate / 2**20:.3g} MiB in {runtime_name(f)}" for f in ordered if f.measured]
+    told = [f"{_mib(f.measured.estimate)} in {runtime_name(f)}" for f in ordered if f.measured]
     note = f" {NOTE}" if any(f.emulated for f in findings) else ""
     return f"One more idle instance takes of the host's available memory: {', '.join(told)}.{note}"
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.3g} MiB".replace("-", "−")

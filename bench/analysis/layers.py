@@ -187,7 +187,7 @@ def conclusion(findings: Sequence[Finding]) -> str:
     if cold is not None and warm is not None:
         said.append(
             f"A name that no layer has costs {spell(cold)} for every layer the first time, and "
-            f"{spell(warm)} afterwards."
+            f"{spell(warm) if warm >= 1e-9 else 'less than a nanosecond'} afterwards."
         )
     said += [f"{f.reason[0].upper()}{f.reason[1:]}; with it {_freed(f)}." for f in known
              if f.id.startswith("whiteout.freed/")][:1]  # fmt: skip

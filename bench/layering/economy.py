@@ -25,7 +25,7 @@ from bench.primitives import Place
 if TYPE_CHECKING:
     from docker import DockerClient
 
-REPOSITORY = "isobench/layers"
+REPOSITORY = "isobench-layers"
 
 
 class Probe:
@@ -101,7 +101,7 @@ class Probe:
     def _on(self, client: DockerClient, base: str, number: int) -> Iterator[str]:
         """The id of one more image: the base and a layer with one file."""
         name, ledger = f"{REPOSITORY}:{os.getpid()}-{number}", Ledger()
-        container = f"isobench-layers-{os.getpid()}-{number}"
+        container = f"{REPOSITORY}-{os.getpid()}-{number}"
         entries = [
             ledger.will_create("engine-image", f"docker:{name}"),
             ledger.will_create("container", f"docker:{container}"),

@@ -38,15 +38,16 @@ def a_plan(blocks=4, runtimes=RUNTIMES, lacking=lambda runtime, case: None):
     )  # fmt: skip
 
 
-def level(n, each, first=1.0, left=16000.0, pss=0.5, rss=1.5, disk=0.04, wobble=0.0):
+def level(n, each, first=1.0, left=16000.0, pss=0.5, rss=1.5, disk=0.04, wobble=0.0, others=0.0):
     """What is read beside `n` instances that take `each` MiB, and the first of them `first` times as much."""
     more = (first - 1) * (n > 0)
     taken = each * (n + more) + wobble
     in_mib = {
-        "host.available": left - taken, "host.slab": 100 + 0.1 * n, "host.kernelstack": 5.0,
+        "host.available": left - taken - others * n, "host.slab": 100 + 0.1 * n, "host.kernelstack": 5.0,
         "host.pagetables": 5.0, "host.percpu": 2.0, "sum.pss": pss * each * (n + more),
         "sum.rss": rss * each * n, "sum.uss": 0.4 * each * n, "monitor.pss": 1.0 * n,
-        "self.pss": 60 + 0.01 * n, "disk.written": disk * n, "engine.pss": 80.0 + 0.2 * n,
+        "self.pss": 60 + 0.01 * n, "others.anon": 700 + others * n, "disk.written": disk * n,
+        "engine.pss": 80.0 + 0.2 * n,
     }  # fmt: skip
     return {name: value * MIB for name, value in in_mib.items()} | {"sum.cgroup": None}
 
@@ -133,6 +134,13 @@ def test_one_disturbed_level_and_a_dear_first_instance_do_not_move_the_slope(eac
     assert crowd.slope(AVAILABLE) / MIB == pytest.approx(each, rel=1e-6, abs=1e-6)
     if disturbed not in (0, 1):
         assert crowd.first(AVAILABLE) / MIB == pytest.approx(each * first, rel=1e-6, abs=1e-6)
+
+
+def test_what_other_programs_took_meanwhile_is_not_the_instances():
+    run = a_run(a_plan(), lambda *a, **k: level(*a, others=30.0, **k))
+    one = found_by_id(run)["available/idle/docker"]
+    assert one.measured.estimate / MIB == pytest.approx(12, abs=0.02)
+    assert one.evidence["MemAvailable as it is, MiB an instance"] == pytest.approx(42, abs=0.02)
 
 
 def test_the_level_without_any_is_no_part_of_the_slope():

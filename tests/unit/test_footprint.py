@@ -22,6 +22,9 @@ Rss:                1340 kB
 Pss:                 120 kB
 Private_Clean:         8 kB
 Private_Dirty:        88 kB
+Pss_Anon:             88 kB
+Pss_File:             28 kB
+Pss_Shmem:             4 kB
 """
 
 
@@ -31,8 +34,9 @@ def test_lines_of_meminfo_are_bytes_and_missing_ones_are_left_out():
     }  # fmt: skip
 
 
-def test_a_rollup_is_three_sums():
-    assert footprint.rollup(ROLLUP) == {"rss": 1340 * 1024, "pss": 120 * 1024, "uss": 96 * 1024}
+def test_a_rollup_is_four_sums():
+    in_kib = {name: value / 1024 for name, value in footprint.rollup(ROLLUP).items()}
+    assert in_kib == {"rss": 1340, "pss": 120, "uss": 96, "anon": 92}
 
 
 def test_total_and_available_are_read_below_a_root(tmp_path):
@@ -56,7 +60,7 @@ def test_memory_that_a_process_holds_is_in_every_sum_of_it():
         child.stdin.close()
         child.wait()
         child.stdout.close()
-    assert footprint.processes([child.pid]) == {"rss": 0.0, "pss": 0.0, "uss": 0.0}
+    assert footprint.processes([child.pid]) == {"rss": 0.0, "pss": 0.0, "uss": 0.0, "anon": 0.0}
 
 
 def test_disk_is_counted_by_blocks_once_an_inode_and_not_at_all_where_a_place_is_missing(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from bench.analysis.crowds import AVAILABLE, CGROUP, PSS, RSS, Crowd, crowds
+from bench.analysis.crowds import AVAILABLE, CGROUP, PSS, RSS, Crowd, crowds, lost
 from bench.model import Finding
 from bench.render.figures.material import Material
 from bench.render.figures.svg import Figure, finish, legend, sheet
@@ -92,7 +92,7 @@ def levels(material: Material, findings: Sequence[Finding]) -> Figure | None:
             canvas,
             f"fig-levels-{section}",
             "All of them together.",
-            "The median over trials of the host's available memory before the first, less that at the level. "
+            "The median over trials of the available memory that was lost, without what other programs took. "
             "The vertical axis is logarithmic; a level at which nothing was lost is left out.",
         )
 
@@ -101,9 +101,9 @@ def _taken(of: Sequence[Crowd]) -> list[tuple[int, float]]:
     """MiB by number of instances, in order."""
     found: dict[int, list[float]] = {}
     for one in of:
-        before = one.levels[0].get("host.available")
+        before = lost(one.levels[0])
         for n, level in one.levels.items():
-            left = level.get("host.available")
+            left = lost(level)
             if n and before is not None and left is not None:
-                found.setdefault(n, []).append((before - left) / MIB)
+                found.setdefault(n, []).append((left - before) / MIB)
     return [(n, m) for n, v in sorted(found.items()) if (m := median(v)) > _SMALLEST]
