@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import factors, neighbours, primitives
+from bench import factors, layering, neighbours, primitives
 from bench import limits as units
 from bench import workload as workloads
 from bench.collectors import Collector
@@ -66,7 +66,9 @@ class Host:
         for need in self.missing(runtime):
             return _not_testable(case, need)
         if not case.tenants:
-            lacking = primitives.find(str(case.params["primitive"])).requires()
+            named = layering.PARAM in case.params
+            part = layering.find(case.params) if named else primitives.find(str(case.params["primitive"]))
+            lacking = part.requires()
             return _not_testable(case, lacking) if lacking else None
         if UNSHARED in case.params and (short := unshared.lacking(str(case.params[UNSHARED]))):
             return _not_testable(case, short)

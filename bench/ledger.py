@@ -26,6 +26,7 @@ UNDO: dict[str, str] = {
     "netns": "bench.host.network:undo_netns",
     "link": "bench.host.network:undo_link",
     "container": "bench.host.engines:undo_container",
+    "engine-image": "bench.host.engines:undo_image",
     "oci-container": "bench.host.bundle:undo",
     "libvirt-network": "bench.host.vm.nat:undo_network",
     "domain": "bench.host.vm.machines:undo_domain",
@@ -41,8 +42,8 @@ UNDO: dict[str, str] = {
 # what holds others comes last.
 ORDER = (
     "vagrant", "container", "oci-container", "domain", "process", "cgroup", "link", "netns", "docker-network",
-    "libvirt-network", "libvirt-pool", "swap", "mount", "loop", "path", "shm-segment", "shm-object",
-    "service",
+    "engine-image", "libvirt-network", "libvirt-pool", "swap", "mount", "loop", "path", "shm-segment",
+    "shm-object", "service",
 )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
-"""The life of one primitive, for suites of kind "primitives": made and unmade in a process of its own.
+"""The life of a trial that needs no sandbox: a primitive made and unmade, or a probe of layers, in a process
+of its own.
 
-The child prepares, does both steps once untimed, so that the page faults that follow a fork are over, and
-once by the clock. It is recorded in the ledger before it makes anything; what it makes ends with it, or
-lies in the trial's directory or cgroup.
+The child of a primitive prepares, does both steps once untimed, so that the page faults that follow a fork
+are over, and once by the clock. It is recorded in the ledger before it makes anything; what it makes ends
+with it, or lies in the trial's directory or cgroup.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bench import layering
 from bench.errors import HostError
 from bench.host import kernel
 from bench.host.services import process_name
+from bench.layering import Probe
 from bench.model import Case, Exit, Observation, PlannedTrial, Sample, TenantRecord, TrialRecord
 from bench.primitives import Place, Primitive, find
 from bench.runtimes import Arena
@@ -28,7 +31,7 @@ Clock = Callable[[], float]
 
 
 class Maker:
-    """Carries out primitives one after the other; the counterpart of `engine.Engine` for their suites."""
+    """Carries out primitives and probes one after the other; the counterpart of `engine.Engine` for them."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -36,28 +39,37 @@ class Maker:
     def trial(
         self, planned: PlannedTrial, case: Case, arena: Arena, output: Callable[[str, str], Path]
     ) -> tuple[TrialRecord, list[Sample]]:
-        """Make and unmake the case's primitive once. Observed are `create` and `destroy`, in seconds."""
+        """Make and unmake the case's primitive once, or measure its probe once.
+
+        Observed are `create` and `destroy` of a primitive, in seconds, and whatever a probe measures.
+        """
         wall = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         origin, reason = self._clock(), ""
         times: dict[str, float] = {}
         ended = Exit("exited", 0)
+        probe = layering.find(case.params) if layering.PARAM in case.params else None
+        units = probe.units if probe else {}
         try:
-            times = self._times(find(str(case.params["primitive"])), arena, case.deadline)
+            work = probe or find(str(case.params["primitive"]))
+            times = self._times(work, arena, case.deadline)
         except (HostError, OSError) as error:
             reason = str(error)
             ended = Exit("start-failed", detail=reason)
         took = self._clock() - origin
-        observed = tuple(Observation(took, name, value, "s") for name, value in times.items())
-        tenant = TenantRecord("primitive", {}, ended, 0.0, took, observed)
+        observed = tuple(
+            Observation(took, name, value, units.get(name, "s")) for name, value in times.items()
+        )
+        tenant = TenantRecord(layering.PARAM if probe else "primitive", {}, ended, 0.0, took, observed)
         record = TrialRecord(
             index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,
             runtime=case.runtime, status="broken" if reason else "ok", reason=reason,
             image=arena.image.digest if arena.image else "host", wall_time=wall, duration=took,
-            workload_seconds=sum(times.values()), tenants=(tenant,), params=dict(case.params),
+            workload_seconds=took if probe else sum(times.values()), tenants=(tenant,),
+            params=dict(case.params),
         )  # fmt: skip
         return record, []
 
-    def _times(self, primitive: Primitive, arena: Arena, seconds: float) -> dict[str, float]:
+    def _times(self, work: Primitive | Probe, arena: Arena, seconds: float) -> dict[str, float]:
         """Seconds by step; HostError with the kernel's answer where a step failed, or with the deadline."""
         place = Place(arena.scratch, arena.guard)
         go, begin = os.pipe()
@@ -65,7 +77,7 @@ class Maker:
         parent = os.getpid()
         child = os.fork()
         if child == 0:
-            _child(primitive, place, self._clock, parent, go, said)
+            _child(work, place, self._clock, parent, go, said)
         os.close(go)
         os.close(said)
         with arena.ledger.holding("process", process_name(child)):
@@ -79,22 +91,25 @@ class Maker:
                 os.close(begin)
                 os.close(answer)
         if not text:
-            raise HostError(f"{primitive.title} was not made and unmade within {seconds:g} s")
+            raise HostError(f"{work.title} was not over within {seconds:g} s")
         told: dict[str, float | str] = json.loads(text)
         if "error" in told:
-            raise HostError(f"{primitive.title}: {told['error']}")
+            raise HostError(f"{work.title}: {told['error']}")
         return {name: float(value) for name, value in told.items()}
 
 
-def _child(primitive: Primitive, place: Place, clock: Clock, parent: int, go: int, said: int) -> None:
+def _child(work: Primitive | Probe, place: Place, clock: Clock, parent: int, go: int, said: int) -> None:
     """All that the process of a trial does; never returns."""
     try:
         os.setpgid(0, 0)
+        gc.disable()
         # An idle child can ask for no signal itself, so this process takes its whole group with it.
         signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
         kernel.end_with(parent, signal.SIGTERM)
         os.read(go, 1)
-        told: dict[str, float] | dict[str, str] = timed(primitive, place, clock)
+        told: Mapping[str, float] | Mapping[str, str] = (
+            work.measure(place, clock) if isinstance(work, Probe) else timed(work, place, clock)
+        )
     except BaseException as error:  # whatever it is, the parent reports it
         told = {"error": str(error) or type(error).__name__}
     os.write(said, json.dumps(told).encode())
@@ -104,7 +119,6 @@ def _child(primitive: Primitive, place: Place, clock: Clock, parent: int, go: in
 def timed(primitive: Primitive, place: Place, clock: Clock) -> dict[str, float]:
     """Seconds that `create` and `destroy` take, after one turn of both that is not timed."""
     primitive.prepare(place)
-    gc.disable()
     primitive.create()
     primitive.destroy()
     before = clock()

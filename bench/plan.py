@@ -10,9 +10,11 @@ from typing import Any
 
 from bench import factors, neighbours, rungs
 from bench import limits as units
+from bench.headroom import levels
 from bench.model import (
     ENTRY,
     GRACE,
+    INSTANCES,
     VICTIM,
     Case,
     Experiment,
@@ -29,6 +31,9 @@ STRETCH = 3
 
 FEW = 3
 """Blocks of a case that the budget would leave even fewer: a median needs some."""
+
+WRITTEN = 200e6
+"""Bytes a second that a probe of layers writes, copies and deletes, for estimates only."""
 
 _TIMED = ("seconds", *neighbours.PHASES)
 """Args of workloads that say how long they work."""
@@ -132,7 +137,7 @@ def cases(experiment: Experiment, runtime: str, baseline: bool, quick: bool = Fa
             needs=experiment.needs,
             settle=experiment.settle,
             deadline=experiment.deadline,
-            seconds=_seconds(tenants) + (float(row.params[GRACE]) if row.params.get(ENTRY) == "shell" else 0),
+            seconds=_seconds(tenants) + _further_seconds(experiment, row.params),
         )
     return list(result.values())
 
@@ -158,6 +163,14 @@ def _seconds(tenants: Iterable[Tenant]) -> float:
     phases = [sum(float(t.args.get(p, 0)) for p in neighbours.PHASES) for t in tenants]
     stated = [float(t.args.get("seconds", t.args.get("hold", 0))) for t in tenants]
     return max(*phases, *stated) or 0.5
+
+
+def _further_seconds(experiment: Experiment, params: Mapping[str, Scalar]) -> float:
+    """What the params add: a grace period that is waited for, bytes that are written and copied, levels that
+    settle."""
+    grace = float(params[GRACE]) if params.get(ENTRY) == "shell" else 0.0
+    settling = experiment.settle * len(levels(int(params[INSTANCES]))) if INSTANCES in params else 0.0
+    return grace + float(params.get("bytes", 0)) / WRITTEN + settling
 
 
 def make(
@@ -190,7 +203,7 @@ def make(
         allowed = [r for r in runtimes if experiment.runtimes is None or r in experiment.runtimes]
         for runtime in allowed:
             for plain in cases(experiment, runtime, baseline(runtime), quick):
-                made = len(plain.tenants) + factors.further(plain)
+                made = len(plain.tenants) + factors.further(plain) + int(plain.params.get(INSTANCES, 0))
                 case = replace(plain, overhead=made * cost(runtime))
                 case = stretched(case) if runtime in emulated else case
                 case = offered(runtime, case)

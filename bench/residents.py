@@ -6,14 +6,14 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 from bench import factors
 from bench.errors import BenchError, HostError
-from bench.model import RESIDENTS, Case
-from bench.runtimes import Arena, Process, Runtime
+from bench.model import RESIDENTS, Case, Tenant
+from bench.runtimes import Arena, Process, Runtime, Sandbox
 
 LISTENS = b"listening"
 """What the payload says last; from then on it only waits."""
@@ -37,24 +37,42 @@ def present(
     if short := factors.crowded(case):
         raise HostError(short.cause, fix=short.fix)
 
-    @contextlib.contextmanager
-    def waiting(name: str) -> Iterator[Process]:
-        with runtime.open(replace(case.tenants[0], name=name), arena) as sandbox:
-            process = sandbox.start([*argv, f"--at={sandbox.scratch}/{socket}"], env)
-            with contextlib.closing(process):
-                _await(process, name, case.deadline)
-                yield process
+    def waiting(name: str) -> AbstractContextManager[tuple[Sandbox, Process]]:
+        tenant = replace(case.tenants[0], name=name)
+
+        def command(sandbox: Sandbox) -> Sequence[str]:
+            return [*argv, f"--at={sandbox.scratch}/{socket}"]
+
+        return living(runtime, arena, tenant, command, env, case.deadline)
 
     with ExitStack() as stack:
-        living = [stack.enter_context(waiting(f"r{number}")) for number in range(1, count + 1)]
+        there = [stack.enter_context(waiting(f"r{number}")) for number in range(1, count + 1)]
         with waiting("r0"):
             pass
         time.sleep(case.settle)
         yield
-        ended = [p for p in living if p.poll() is not None]
+        ended = [process for _, process in there if process.poll() is not None]
         if ended:
             raise BenchError(f"{len(ended)} of {count} residents had ended before the start was over",
                              fix="read the engine's own log; is the memory short?")  # fmt: skip
+
+
+@contextlib.contextmanager
+def living(
+    runtime: Runtime,
+    arena: Arena,
+    tenant: Tenant,
+    command: Callable[[Sandbox], Sequence[str]],
+    env: Mapping[str, str],
+    seconds: float,
+) -> Iterator[tuple[Sandbox, Process]]:
+    """A sandbox of that runtime whose payload, the `command` for it, has said within `seconds` that it
+    listens."""
+    with runtime.open(tenant, arena) as sandbox:
+        process = sandbox.start(command(sandbox), env)
+        with contextlib.closing(process):
+            _await(process, tenant.name, seconds)
+            yield sandbox, process
 
 
 def _await(process: Process, name: str, seconds: float) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from bench import compiled, markers, neighbours
 from bench import workload as workloads
 from bench.collectors import Collector
+from bench.crowding import Crowder
 from bench.engine import Engine, Interrupted, broken
 from bench.errors import BenchError
 from bench.host import blockdev, cgroups, mounts
@@ -90,7 +91,7 @@ class Session:
             )
         self._root: Path | None = None
         # Primitives are of the host as it is: a new mount namespace would copy the mounts of a root view.
-        viewed = plan.suite.kind != "primitives"
+        viewed = any(c.tenants for c in plan.cases)
         if self.image is not None and os.geteuid() == 0 and viewed:
             self._root = stack.enter_context(
                 mounts.root_view(self.image, workloads.root(), self._scratch, self.ledger)
@@ -105,19 +106,21 @@ class Session:
             stack.enter_context(lasting)
         stack.enter_context(prompt_scheduling(self._note))
         self._launcher: Path | None = None
-        self._engine: Engine | Starter | Maker = Engine(
+        self._maker = Maker()
+        self._engine: Engine | Starter | Crowder = Engine(
             self.runtimes, self.collectors, lambda: self.interrupted, sparse=bool(plan.suite.rungs)
         )
-        if plan.suite.kind == "starts":
+        if plan.suite.kind in ("starts", "density"):
             if self.image is None:
                 raise BenchError("starts are measured with the sandbox image", fix="bench image build")
             self._launcher = compiled.launcher(self.image.root)
+        if plan.suite.kind == "density":
+            self._engine = Crowder(self.runtimes, lambda: self.interrupted)
+        if plan.suite.kind == "starts":
             # A comparison needs no moments, and an engine that is asked for them works between its starts.
             self._engine = Starter(
                 self.runtimes, self.collectors, lambda: self.interrupted, witness=not plan.arms
             )
-        if plan.suite.kind == "primitives":
-            self._engine = Maker()
 
     def ledger_path(self, stack: ExitStack, path: Path) -> None:
         """A directory of this run that is removed with it."""
@@ -181,7 +184,8 @@ class Session:
                 record = broken(planned, case, digest, f"it could not be prepared: {error}")
                 samples: list[Sample] = []
             else:
-                record, samples = self._engine.trial(
+                carrying = self._engine if case.tenants else self._maker
+                record, samples = carrying.trial(
                     planned,
                     case,
                     arena,

@@ -17,6 +17,8 @@ from bench.model import (
     ENTRIES,
     ENTRY,
     GRACE,
+    INSTANCES,
+    LAYER,
     MARKERS,
     Experiment,
     Judgement,
@@ -36,8 +38,10 @@ _EXPERIMENT_KEYS = {
 _MATRIX_KEYS = (_EXPERIMENT_KEYS - {"workload", "limits", "tenant", "full"}) | {"slice"}
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
 _QUICK_KEYS = {"skip", "limits", "args", "params", "blocks", "budget"}
-_NEEDS = {"disk", "swap", "peer", MARKERS}
-_KINDS = ("limits", "starts", "primitives", "isolation", rungs.KIND)
+_NEEDS = {"disk", "swap", "peer", MARKERS, LAYER}
+_KINDS = ("limits", "starts", "primitives", "isolation", rungs.KIND, "layers", "density")
+_PARTS = {"primitives": "primitive", "layers": "probe"}
+"""By kind, the param of an experiment without tenants that names what is measured in their place."""
 _PAIRS = {
     "rule": {"two-sided", "at-most", "at-least", "fact"},
     "scale": {"relative", "absolute"},
@@ -167,8 +171,8 @@ class _Reader:
                 f"unknown need '{unknown.pop()}'", "needs", f"the needs are: {', '.join(sorted(_NEEDS))}"
             )
         tenants: tuple[TenantSpec, ...] = ()
-        if kind == "primitives":
-            self.primitives(raw)
+        if kind == "primitives" or (kind == "layers" and "workload" not in raw):
+            self.parts(raw, kind)
         elif "tenant" in raw:
             tenants = tuple(self.tenant(t, self.text_of(t, "name")) for t in raw["tenant"])
         else:
@@ -198,6 +202,10 @@ class _Reader:
             raise self.fail(f"'{ENTRY}' is one of: {', '.join(ENTRIES)}", ENTRY)
         if complaint := factors.complaint(experiment.params):
             raise self.fail(complaint[1], complaint[0])
+        count = experiment.params.get(INSTANCES, ())
+        if (kind == "density") is not bool(count) or not all(type(n) is int and n >= 3 for n in count):
+            wanted = f"an experiment on density, and no other, has '{INSTANCES}', at least 3"
+            raise self.fail(wanted, INSTANCES)
         if entry and not (grace and all(type(g) in (int, float) and float(g) > 0 for g in grace)):
             raise self.fail(f"'{ENTRY}' needs '{GRACE}', in seconds above 0", ENTRY, f"{GRACE} = [10]")
         self._where = ""
@@ -211,11 +219,11 @@ class _Reader:
         self.keys(raw, _MATRIX_KEYS, "matrix of neighbours")
         return list(neighbours.expanded(raw, controls, self.fail))
 
-    def primitives(self, raw: Mapping[str, Any]) -> None:
-        """Check that an experiment on primitives names them, and no workload."""
-        other = {"tenant", "workload", "args", "limits"} & set(raw)
-        if other or not raw.get("params", {}).get("primitive"):
-            raise self.fail("primitives are named by params.primitive, and have no workload",
+    def parts(self, raw: Mapping[str, Any], kind: str) -> None:
+        """Check that an experiment on primitives or probes names them, and no workload."""
+        other, param = {"tenant", "workload", "args", "limits"} & set(raw), _PARTS[kind]
+        if other or not raw.get("params", {}).get(param):
+            raise self.fail(f"{param}s are named by params.{param}, and have no workload",
                             other.pop() if other else "params")  # fmt: skip
 
     def tenant(self, raw: Mapping[str, Any], name: str) -> TenantSpec:

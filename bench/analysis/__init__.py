@@ -29,6 +29,14 @@ def analyse(run: Run) -> list[Finding]:
         from bench.analysis import overhead
 
         return overhead.analyse(run)
+    if run.plan.suite.kind == "layers":
+        from bench.analysis import layers
+
+        return layers.analyse(run)
+    if run.plan.suite.kind == "density":
+        from bench.analysis import density
+
+        return density.analyse(run)
     from bench.analysis import findings
 
     return findings.analyse(run)
@@ -55,6 +63,14 @@ def summary(run: Run, found: Sequence[Finding]) -> str:
         from bench.analysis import overhead
 
         return overhead.conclusion(run)
+    if run.plan.suite.kind == "layers":
+        from bench.analysis import layers
+
+        return layers.conclusion(found)
+    if run.plan.suite.kind == "density":
+        from bench.analysis import density
+
+        return density.conclusion(found)
     from bench.analysis.conclusion import conclusion
 
     return conclusion(found, {e.name: e.title for e in run.plan.suite.experiments})

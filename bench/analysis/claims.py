@@ -27,6 +27,15 @@ class Stated(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """A claim whose outcome is worked out elsewhere: its number, the sentence, and who said it."""
+
+    id: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """`slower` takes at least `factor` times as long to its first answer as `faster`; `source` says it."""
 

@@ -217,6 +217,19 @@ def remove_container(client: DockerClient, container: str) -> str:
     return ""
 
 
+def undo_image(name: str) -> None:
+    """Remove the image "ENGINE:REPOSITORY:TAG"; nothing to do where it is gone."""
+    from docker.errors import ImageNotFound
+
+    kind, reference = _split(name)
+    with (
+        _client_for_removal(kind) as client,
+        speaking(f"removing image {reference}"),
+        contextlib.suppress(ImageNotFound),
+    ):
+        client.api.remove_image(reference, force=True)
+
+
 def undo_network(name: str) -> None:
     """Remove the network "ENGINE:NAME", whatever is still attached; nothing to do where it is gone."""
     from docker.errors import NotFound

@@ -23,6 +23,8 @@ PRIVATE = 0x4000 | 0x40000
 """MS_REC | MS_PRIVATE of mount(2)."""
 SLAVE = 0x80000
 """MS_SLAVE of mount(2)."""
+BIND = 0x1000
+"""MS_BIND of mount(2)."""
 LIFE = 30
 """Seconds after which an idle child ends by itself, should nobody be left to end it."""
 _PR_SET_PDEATHSIG = 1
@@ -74,6 +76,15 @@ def mount(source: str, point: str, fstype: str, flags: int = 0, options: str = "
 def unmount(point: str) -> None:
     """Unmount as umount(2) does."""
     _checked(load_libc().umount2(point.encode(), 0))
+
+
+def flush(directory: str) -> None:
+    """Write out what the file system of `directory`, and no other, has not written yet, see syncfs(2)."""
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _checked(load_libc().syncfs(fd))
+    finally:
+        os.close(fd)
 
 
 def end_with(parent: int, by: signal.Signals) -> None:

@@ -27,6 +27,10 @@ UNSHARED = "unshared"
 """Param of an experiment that has the namespace runtime unshare single kinds of namespaces and do no more."""
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time")
 """The kinds of namespaces, as in /proc/PID/ns. `UNSHARED` is "none", one, or several joined by "+"."""
+INSTANCES = "instances"
+"""Param of an experiment on density: how many idle sandboxes of one kind are opened, one after the other."""
+LAYER = "layer"
+"""The need of an experiment that is told how large the writable layer of a container became."""
 MARKERS = "markers"
 """The need of an experiment whose tenants look for what the host planted."""
 
@@ -183,10 +187,12 @@ class Suite:
     quick_blocks: int = 3
     warmup: int = 0
     """Blocks before the first that counts: carried out and kept, and left out of every finding."""
-    kind: Literal["limits", "starts", "primitives", "isolation", "overhead"] = "limits"
+    kind: Literal["limits", "starts", "primitives", "isolation", "overhead", "layers", "density"] = "limits"
     """Whether workloads are watched under limits, starts are timed with nothing prepared ahead, primitives
     are made and unmade alone (then an experiment has no tenants and a param `primitive`), tenants look
-    around and disturb each other, or the same work is done on each rung of a ladder."""
+    around and disturb each other, the same work is done on each rung of a ladder, layered file systems are
+    measured (without tenants, where an experiment has a param `probe`), or idle sandboxes are added one by
+    one (`instances` of them)."""
     rungs: tuple[Rung, ...] = ()
     """The ladder of a suite of kind "overhead", from the bottom up."""
     gate: Mapping[str, Policy] = field(default_factory=dict)

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.analysis import budgets, interference, interference_claims, ladder, overhead_words
+from bench.analysis import (
+    budgets,
+    density_claims,
+    interference,
+    interference_claims,
+    ladder,
+    layers_claims,
+    overhead_words,
+)
 from bench.analysis import series as readings
 from bench.analysis.claims import Evaluated, evaluate, swallowing
 from bench.analysis.conclusion import emulation
@@ -27,6 +35,9 @@ from bench.render import overhead as costs
 from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
+
+THAN = {"whiteout": "in a plain directory", "mix": "on the bind mount", "copyup": "by opening"}
+"""What the findings of a section are compared with, where that is not the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,11 @@ class Table:
     rows: tuple[Row, ...]
     than: str = "the process"
     """What a start is compared with."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether any row is compared with something."""
+        return any(row.deviation.key for row in self.rows)
 
     @property
     def by_label(self) -> tuple[tuple[Row, ...], ...]:
@@ -160,6 +176,10 @@ def build(run: Run) -> Document:
 
 def _claims(run: Run, beside: Sequence[Cell]) -> tuple[Evaluated, ...]:
     """What others say of what this run measured, held against it."""
+    if run.plan.suite.kind == "layers":
+        return tuple(layers_claims.evaluate(run))
+    if run.plan.suite.kind == "density":
+        return tuple(density_claims.evaluate(run))
     if run.plan.suite.kind == "starts":
         return (*evaluate(run), *rising(run), *swallowing(run))
     return tuple(interference_claims.evaluate(beside))
@@ -185,7 +205,7 @@ def _section(
                 question=experiment.question if experiment else "",
                 claim=experiment.claim if experiment else "",
                 rows=tuple(_row(f, rule, units, ids[f.id]) for f in of),
-                than="at the first level" if factor(of[0].params) else "the process",
+                than="at the first level" if factor(of[0].params) else THAN.get(group.name, "the process"),
             )
         )
     of_section = [f for f in run.finding_list if f.section == group.name]

@@ -24,6 +24,13 @@ TITLES = {
     "start": "Start and end of a sandbox",
     "stop": "Stopping by SIGTERM",
     "factors": "What changes a start",
+    "copyup": "Copying up",
+    "lookup": "Looking up names",
+    "whiteout": "Deleting",
+    "mix": "Small files",
+    "economy": "Images that share a base",
+    "idle": "Idle instances",
+    "working": "Instances with a working set",
     "hooks": "Steps of an OCI runtime",
 }
 ABSENT = Mark("–", "no result", "unoffered", 7, "Nothing was run for this cell.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError, LimitNotSetError, SandboxError, UsageError
 from bench.host import cgroups, engines, oci
-from bench.model import NETWORK, NETWORKS, PORT, Missing, Tenant
+from bench.model import LAYER, NETWORK, NETWORKS, PORT, Missing, Tenant
 from bench.sandboxes import container_config
 from bench.sandboxes.container import ContainerSandbox
 from bench.sandboxes.container_place import Here
@@ -198,6 +198,7 @@ class Runtime:
                 client=client, engine=self.engine, name=name, image=image, tenant=tenant, run=arena.run,
                 config=config, controls=self.controls, place=place, bridge=peer,
                 at_once=arena.launcher is not None, past_entry=bool(own), ports=ports,
+                sized=LAYER in arena.needs,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox

@@ -167,7 +167,7 @@ class Runtime:
             channel = stack.enter_context(machine.connected(running))
             early = {name: value for name, value in tenant.limits.items() if name not in _AFTER_BOOT}
             late = {name: value for name, value in tenant.limits.items() if name in _AFTER_BOOT}
-            recorded: dict[str, Scalar | None] = {}
+            recorded: dict[str, Scalar | None] = {"disk.path": str(made.disks[0].path)}
             try:  # to ask libvirt and the kernel takes time, which passes while the guest boots
                 recorded |= self._recorded(made, running, connection)
                 limits.verify(early, limits.effective(running, parts, network.rate()))

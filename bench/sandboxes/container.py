@@ -51,6 +51,8 @@ class ContainerSandbox:
     """Whether the start is measured: then the engine is asked nothing more before `effective`."""
     past_entry: bool = False
     """Whether the image is of somebody else: its entry point and user are passed over."""
+    sized: bool = False
+    """Whether the engine is asked how large the writable layer is, which takes it a while."""
     ports: Sequence[int] = ()
     """TCP ports inside that are published."""
     cgroup: Group | None = None
@@ -151,7 +153,10 @@ class ContainerSandbox:
             found = self.client.api.inspect_container(self.container_id)
         pid = int(found["State"].get("Pid") or 0)
         self._facts.update(container_config.asked(found["HostConfig"]))
-        self._facts.update({"container": self.container_id, "image.id": found.get("Image")})
+        written = ((found.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
+        self._facts.update(
+            {"container": self.container_id, "image.id": found.get("Image"), "disk.path": written}
+        )
         if self.place.find(pid) is None:
             self._kept = dict.fromkeys(self.controls, _GONE)
             return
@@ -211,6 +216,10 @@ class ContainerSandbox:
 
     def facts(self) -> dict[str, Scalar | None]:
         """Seconds to create and to start, ids, the cgroup, what the engine was asked, the shaper's counts."""
+        if self.sized:
+            with engines.speaking(f"asking for the size of {self.name}"):
+                found = self.client.api.containers(all=True, size=True, filters={"id": self.container_id})
+            self._facts["layer.bytes"] = next((one.get("SizeRw") for one in found), None)
         return {**self.place.facts(), **self._facts, **(self.bridge.counters() if self.bridge else {})}
 
     def moments(self) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from bench import compiled, workload
 TINY = {
     "seconds": 1, "warm": 0.05, "hold": 0.01, "size": "4194304", "max": 3, "prime": 1000, "threads": 2,
     "before": 0.2, "during": 0.3, "after": 0.2, "alone": 0.1, "settle": 0.05, "window": 0.1,
+    "bytes": 4194304, "top": str(Path(__file__).parent),
 }  # fmt: skip
 """Small values for arguments that many workloads share."""
 EVENTS = (
@@ -24,6 +26,7 @@ EVENTS = (
     ["event.start", "event.end"],
     ["event.ready", "event.start", "event.end"],
     ["event.first"],
+    ["event.listening"],
 )
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from bench.model import CACHE, NETWORK, RESIDENTS, Finding
 from bench.render.figures import (
     bars,
+    density,
     effort,
     factors,
     interference,
+    layers,
     machines,
     overtime,
     points,
@@ -35,6 +37,10 @@ BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
     "network": (lambda m, f: points.multiples(m, f, "Goodput of the link"),),
     "visible": (points.believed,),
     "primitives": (primitives.made, primitives.unmade),
+    "copyup": (layers.copyup,),
+    "lookup": (layers.lookup,),
+    "idle": (density.slopes, density.levels),
+    "working": (density.slopes, density.levels),
     "visibility": (visibility.blocks,),
     "start": (starts.distributions, starts.phases, timeline.draw, effort.draw),
     "factors": (factors.concurrency, *map(factors.levels, (NETWORK, RESIDENTS, CACHE))),
