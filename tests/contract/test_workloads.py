@@ -18,7 +18,7 @@ from bench import compiled, workload
 TINY = {
     "seconds": 1, "warm": 0.05, "hold": 0.01, "size": "4194304", "max": 3, "prime": 1000, "threads": 2,
     "before": 0.2, "during": 0.3, "after": 0.2, "alone": 0.1, "settle": 0.05, "window": 0.1,
-    "bytes": 4194304, "top": str(Path(__file__).parent),
+    "bytes": 4194304, "most": 50, "top": str(Path(__file__).parent),
 }  # fmt: skip
 """Small values for arguments that many workloads share."""
 EVENTS = (

@@ -2,7 +2,7 @@
 # /// bench
 # title = "a fork bomb"
 # area = "aggressor"
-# args    = {before=3.0, during=3.0, after=3.0, alone=0.0, settle=0.5, window=1.0, cpu=-1}
+# args    = {before=3.0, during=3.0, after=3.0, alone=0.0, settle=0.5, window=1.0, cpu=-1, most=4096}
 # [metrics]
 # "aggressor.on" = { unit = "1" }
 # "aggressor.off" = { unit = "1" }
@@ -12,9 +12,9 @@
 # ///
 
 A fork bomb on a schedule: every process of it forks again and again, and so do its children, until the kernel
-refuses; then each tries anew every millisecond. All of them lead their life in one process group, end with the
-phase by a flag in shared memory, and are killed with their group after it. In a machine, where no group of the
-host's bounds it, RLIMIT_NPROC does.
+refuses, or there are `most`; then each tries anew every millisecond. All of them lead their life in one process
+group, end with the phase by a flag in shared memory, and are killed with their group after it. The first program is
+their subreaper: it buries them, as a slow PID 1 would leave thousands of dead behind.
 */
 #include "../_shared/_program.h"
 
@@ -23,11 +23,10 @@ host's bounds it, RLIMIT_NPROC does.
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#define MOST 4096 /* processes */
 #define PATIENCE 5 /* s that the end of a bomb may take */
 
-static double before = 3, during = 3, after = 3, alone = 0, settle = 0.5, window = 1, cpu = -1;
-static struct shared { volatile int stop; volatile long forks, most; } *shared;
+static double before = 3, during = 3, after = 3, alone = 0, settle = 0.5, window = 1, cpu = -1, most = 4096;
+static struct shared { volatile int stop; volatile long forks; } *shared;
 static volatile pid_t group;
 
 static void until(double moment)
@@ -41,7 +40,7 @@ static void read_arguments(int argc, char **argv)
 {
     const struct argument known[] = {
         {"before", &before, NULL}, {"during", &during, NULL}, {"after", &after, NULL}, {"alone", &alone, NULL},
-        {"settle", &settle, NULL}, {"window", &window, NULL}, {"cpu", &cpu, NULL},
+        {"settle", &settle, NULL}, {"window", &window, NULL}, {"cpu", &cpu, NULL}, {"most", &most, NULL},
     };
     parse(argc, argv, known, COUNT(known));
     if (window <= 0)
@@ -57,8 +56,8 @@ static void first_to_go(void)
 
 static void bounded(void)
 {
-    struct rlimit most = {MOST, MOST};
-    if (setrlimit(RLIMIT_NPROC, &most))
+    struct rlimit limit = {(rlim_t)most, (rlim_t)most};
+    if (setrlimit(RLIMIT_NPROC, &limit)) /* which does not hold root; the count in `explode` does */
         fputs("RLIMIT_NPROC stays as it is\n", stderr);
 }
 
@@ -66,12 +65,11 @@ static void bounded(void)
 static void explode(void)
 {
     while (!shared->stop) {
-        pid_t pid = fork();
-        if (pid < 0)
+        pid_t pid = __sync_fetch_and_add(&shared->forks, 1) < (long)most ? fork() : -1;
+        if (pid < 0) {
+            __sync_fetch_and_sub(&shared->forks, 1);
             usleep(1000);
-        else if (pid > 0)
-            __sync_fetch_and_add(&shared->forks, 1);
-        else if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+        } else if (pid == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL))
             break;
     }
     _exit(0);
@@ -119,8 +117,8 @@ static void phase(const char *name, double seconds, double begun)
     }
     shared->stop = 1;
     if (first > 0) {
-        /* Again and again, for one that was just being forked; as PID 1 of its sandbox it has all to bury. */
-        double late = now() + PATIENCE; /* where PID 1 is another that buries nobody, the dead stay */
+        /* Again and again, for one that was just being forked; they are all its own to bury. */
+        double late = now() + PATIENCE; /* a kernel without subreapers may leave the dead to others */
         while (kill(-first, SIGKILL) == 0 && now() < late) {
             while (waitpid(-1, NULL, WNOHANG) > 0)
                 ;
@@ -142,6 +140,8 @@ int main(int argc, char **argv)
     if (shared == MAP_FAILED)
         failed("no shared memory:");
     pin(cpu);
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1))
+        fputs("the dead are left to PID 1\n", stderr);
     first_to_go();
     bounded();
     await_gate();
