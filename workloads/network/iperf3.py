@@ -197,9 +197,9 @@ def main():
         elif not colon:
             sys.exit("BENCH_PEER is not set to ADDRESS:PORT of an iperf3 server")
         address = address.strip("[]")
-        path.report(address, emit)
         await_gate()
         output = measure(args, address, port)
+        path.report(address, emit)
     except FileNotFoundError as error:
         sys.exit(f"{error.filename}: not found")
     finally:
