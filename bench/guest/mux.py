@@ -1,7 +1,7 @@
 """Many channels over one byte stream: flow control, and descriptors joined to channels.
 
-The host and the agent's Python run this; the agent has its own, agent/line.c and agent/lane.c. The thread of the
-loop owns it; `Loop.post` is the only door for others.
+The host and the agent's Python run this; the agent has its own, agent/line.c and agent/lane.c. The thread of
+the loop owns it; `Loop.post` is the only door for others.
 """
 
 from __future__ import annotations

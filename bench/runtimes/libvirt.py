@@ -34,7 +34,7 @@ _AFTER_BOOT = frozenset({"cpu", "net.egress"})
 """Limits that are set when the guest is up: its boot is no part of a workload."""
 PROGRAMS = (
     ("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils"), ("mke2fs", "e2fsprogs"),
-    ("mkswap", "util-linux"),
+    ("mkswap", "util-linux"), ("cc", "gcc libc6-dev"),
 )  # fmt: skip
 
 

@@ -176,7 +176,7 @@ def test_a_further_workload_in_the_same_machine(benchmark, layer, arena, program
     pings, starts = [], []
     with runtimes.load("libvirt").open(Tenant("a", "", {}, {}), arena) as sandbox:
         for _ in range(20):
-            # Between programs the agent prepares its next child: the least of some is a round trip alone.
+            # The program before may still occupy the guest: the least of some is a round trip alone.
             pings.append(min(sandbox.channel.ping() for _ in range(IDLE)))
             began = time.monotonic()
             process = sandbox.channel.exec(program)

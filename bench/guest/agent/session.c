@@ -123,13 +123,11 @@ static void end_session(void) {
     }
     for (op = session_operations; op; op = op->next)
         op->lane.muted = true;
-    /* Closing one may end it at once, but no other. */
+    /* Closing one may end it at once, but no other; one that took its time, being closed, takes it no longer. */
     for (op = session_operations; op; op = next) {
         next = op->next;
-        if (!op->closing) {
-            op->closing = true;
-            op->does->close(op);
-        }
+        op->closing = true;
+        op->does->close(op);
     }
 }
 

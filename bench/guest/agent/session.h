@@ -9,7 +9,8 @@ struct operation;
 
 struct behaviour {
     void (*frame)(struct operation *op, const struct frame *frame); /* other than OPEN, CREDIT and CLOSE */
-    void (*close)(struct operation *op);  /* the host gave up: end what runs, then `operation_closed` */
+    /* The host gave up: end what runs, then `operation_closed`. Again, and muted, where it has gone altogether. */
+    void (*close)(struct operation *op);
     void (*resume)(struct operation *op); /* credit or room may be back */
     void (*end)(struct operation *op);    /* free what it holds, but not itself */
 };

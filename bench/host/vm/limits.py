@@ -25,8 +25,8 @@ CONTROLS = frozenset(
     {"cpu", "cpu.weight", "cpuset", "memory", "swap", "io.weight", "net.egress", *domain.IOTUNE}
 )
 """What a domain can be held to. Not the number of processes: those are the guest kernel's own business."""
-FLOOR = {"micro": 112 * MIB, "full": 192 * MIB}
-"""The least RAM that is tried. Agents were heard of with 104 (micro; at 96 some panic) and 160 MiB (full)."""
+FLOOR = {"micro": 96 * MIB, "full": 192 * MIB}
+"""The least RAM that is tried. Agents were heard of with 88 (micro; at 80 some are lost) and 160 MiB (full)."""
 _THROTTLES = {
     "io.read": "bps_rd", "io.write": "bps_wr", "io.read_iops": "iops_rd", "io.write_iops": "iops_wr",
 }  # fmt: skip
