@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from bench import parquetfile
 from bench.model import Finding, HostFacts, Plan, TrialRecord
 from bench.store import Findings, RunDirectory, open_run
 
@@ -121,17 +122,18 @@ class Run:
     def samples(self) -> pd.DataFrame:
         """Read with one pass over the Parquet files; missing values are NaN."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         tables = []
         for file in sorted((self.path / "samples").glob("*.parquet")):
-            table = pq.read_table(file)
+            table = parquetfile.read(file.read_bytes())
             index = pa.array([int(file.stem)] * len(table), pa.int32())
             tables.append(table.append_column("trial", index).unify_dictionaries())
         columns = ["trial", "tenant", "collector", "metric", "time", "value"]
         if not tables:
             return pd.DataFrame({c: [] for c in columns})
-        frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()[columns]
+        frame: pd.DataFrame = (
+            pa.concat_tables(tables).unify_dictionaries().to_pandas(use_threads=False)[columns]
+        )
         frame.attrs["units"] = {"time": "s", "value": "by metric: see attrs['metric_units']"}
         frame.attrs["metric_units"] = self.metric_units
         return frame

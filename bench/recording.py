@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from bench import parquetfile
 from bench.analysis import paired
 from bench.comparison import replay
 from bench.comparison.blocks import Numbers, Table, kept
@@ -106,10 +107,9 @@ def write(recording: Recording, file: Path) -> None:
 def read(file: Path) -> Recording:
     """The recording in that file; RunFormatError where it is truncated or something else."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        found = pq.read_table(file)
+        found = parquetfile.read(file.read_bytes())
         about = msgspec.json.decode((found.schema.metadata or {})[KEY], type=About)
         block, arm, seconds, left_out = (
             found.column(name).to_pylist() for name in ("block", "arm", "seconds", "left_out")

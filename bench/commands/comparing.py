@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,15 +14,13 @@ import msgspec
 from bench import arms as arming
 from bench import store
 from bench import suite as suites
-from bench.commands import assembly
+from bench.commands import apart, assembly
 from bench.errors import BenchError, NothingToRunError, UsageError
 from bench.feasible import Host
 from bench.model import Arm, Comparison, Confirmation, Interval, Plan, Policy, Stop, Suite
 from bench.runtimes import OfImage, Runtime
 from bench.store import RunDirectory
 
-JUDGE = 600
-"""Seconds the judge has."""
 LOOK = 250
 """Blocks between two looks where the number of blocks is given."""
 
@@ -96,10 +92,7 @@ def told(directory: RunDirectory, found: Comparison, *, as_json: bool, report: b
 
 def reported(directory: RunDirectory) -> None:
     """Write the report, in a process of its own, and print where; a report that fails changes no outcome."""
-    argv = [sys.executable, "-m", "bench", "report", str(directory.path)]
-    done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=JUDGE, check=False, start_new_session=True
-    )
+    done = apart.run("report", str(directory.path))
     if done.returncode:
         click.echo(f"no report was written: {done.stderr.strip()}", err=True)
     for file in done.stdout.splitlines():
@@ -179,11 +172,10 @@ class _Progress(msgspec.Struct):
 
 
 def _asked(directory: RunDirectory, *words: str) -> object:
-    """The answer of the judge, a process of its own: this one stays light while it times starts."""
-    argv = [sys.executable, "-m", "bench", "judge", str(directory.path), *words]
-    done = subprocess.run(argv, capture_output=True, timeout=JUDGE, check=False, start_new_session=True)
+    """The answer of the judge, a process of its own."""
+    done = apart.run("judge", str(directory.path), *words)
     if done.returncode:
-        raise BenchError(f"the judge failed: {done.stderr.decode(errors='replace').strip()}")
+        raise BenchError(f"the judge failed: {done.stderr.strip()}")
     return msgspec.json.decode(done.stdout)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import msgspec
 
 from bench import plan as planning
 from bench import store
-from bench.commands import assembly
+from bench.commands import apart, assembly
 from bench.errors import BenchError, NothingToRunError, UsageError
 from bench.feasible import Host
 from bench.model import Finding, Plan
@@ -138,16 +137,14 @@ def decide_more(directory: RunDirectory, note: Callable[[str], None], go_on: Cal
 
 
 def _undecided(directory: RunDirectory) -> list[str]:
-    """Ids of cases that another block may decide, judged in a process of its own: this one stays light."""
-    argv = [sys.executable, "-m", "bench", "analyse", str(directory.path), "--undecided"]
-    # A session of its own: the terminal's Ctrl-C is for this process, which finishes in order.
-    done = subprocess.run(argv, capture_output=True, timeout=600, check=False, start_new_session=True)
+    """Ids of cases that another block may decide, judged in a process of its own."""
+    done = apart.run("analyse", str(directory.path), "--undecided")
     if done.returncode not in (0, 1, 3):
-        raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}")
+        raise BenchError(f"the analysis failed: {done.stderr.strip()}")
     try:
         return msgspec.json.decode(done.stdout, type=list[str])
     except msgspec.MsgspecError as error:
-        raise BenchError(f"the analysis failed: {done.stderr.decode(errors='replace').strip()}") from error
+        raise BenchError(f"the analysis failed: {done.stderr.strip()}") from error
 
 
 def conclude(directory: RunDirectory, began: float, *, as_json: bool, report: bool, interrupted: bool) -> int:

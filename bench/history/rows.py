@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from bench import parquetfile
 from bench.history.intake import seconds
 from bench.model import Comparison, Interval
 
@@ -84,10 +85,9 @@ def written(table: Any) -> bytes:
 def read(content: bytes) -> Any:
     """The arrow table in a Parquet file of the current format; ValueError for foreign or truncated ones."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(io.BytesIO(content)).select(list(COLUMNS)).cast(_schema())
+        return parquetfile.read(content).select(list(COLUMNS)).cast(_schema())
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise ValueError(f"truncated or foreign: {str(error).splitlines()[0][:120]}") from error
 

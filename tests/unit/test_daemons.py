@@ -59,7 +59,7 @@ def test_a_meter_counts_what_they_use_and_knows_nothing_once_one_is_gone(tmp_pat
         before, after = meter.read(), meter.read()
         one, other = meter.parse(before)[0], meter.parse(after)[0]
         assert 0 < one <= other
-        assert one <= daemons.clock(process.pid) / 1e9 + daemons.clock(child) / 1e9
+        assert one <= (daemons.clock(process.pid) + daemons.clock(child)) / 1e9
         process.stdin.close()
         assert process.stdout.readline() == b"reaped\n"
         assert meter.parse(meter.read())[0] is None
