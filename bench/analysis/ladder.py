@@ -73,7 +73,9 @@ def ladders(run: Run, series: Series | None = None) -> list[Ladder]:
     from bench.analysis import series as readings
 
     reader = _Reader(run, series or readings.of(run))
-    return _judged([reader.ladder(e) for e in run.plan.suite.experiments if e.section == SECTION])
+    planned = {c.experiment for c in run.plan.cases} | {s.case.experiment for s in run.plan.skipped}
+    asked = [e for e in run.plan.suite.experiments if e.section == SECTION and e.name in planned]
+    return _judged([reader.ladder(e) for e in asked])
 
 
 def cost(experiment: Experiment, value: float) -> float:

@@ -28,7 +28,9 @@ def span(step: Step) -> str:
 
 
 def bound(share: float) -> str:
-    """A bound in words, rounded up so that it still holds: "3 %", "4.2 %"."""
+    """A bound in words, rounded up so that it still holds: "3 %", "4.2 %", "×3.5" from twice on."""
+    if share >= 1:
+        return f"×{math.ceil((1 + share) * 10) / 10:g}"
     percent = math.ceil(share * 1000 - 1e-6) / 10
     return f"{percent:g} %" if percent < 10 else f"{math.ceil(percent)} %"
 

@@ -19,6 +19,8 @@ DISCOVERIES = 0.05
 UNSTABLE = math.log(1.05)
 """How far the control at the end of a block may lie from that at its start, either way."""
 P95 = 0.95
+WIDEST = 0.25
+"""The equivalence bound beyond which no step is called none: so much noise hides what anybody asks about."""
 Word = Literal["costs", "saves", "none", "inconclusive"]
 
 
@@ -26,8 +28,9 @@ Word = Literal["costs", "saves", "none", "inconclusive"]
 class Step:
     """Time an operation takes on one rung as a multiple of that on another, and what follows.
 
-    `bound`: up to which share more or less two rungs count as equal. `detectable`: the smallest cost that a
-    run as precise as this would see 19 times in 20. `p` is that of "no difference", for a whole family.
+    `bound`: up to which share more or less two rungs count as equal, where it is not above `WIDEST`.
+    `detectable`: the smallest cost that a run as precise as this would see 19 times in 20. `p` is that of "no
+    difference", for a whole family.
     """
 
     against: str
@@ -67,7 +70,7 @@ def step(against: str, logs: Sequence[float], claimed: float, noise: float | Non
     limit = bound(claimed, noise)
     low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
     ratio = Interval(math.exp(found.estimate), low, high, found.n)
-    equal = noise is not None and bootstrap.within(logs, math.log1p(limit), seed)
+    equal = noise is not None and limit <= WIDEST and bootstrap.within(logs, math.log1p(limit), seed)
     return Step(
         against, ratio, limit, "none" if equal else "inconclusive", _detectable(logs, found),
         bootstrap.chance(logs), equal and bootstrap.within(logs, math.log1p(claimed), seed),

@@ -124,6 +124,15 @@ def test_a_warm_up_counts_for_nothing():
     assert sorted(ladder.ladders(run)[0].drift) == list(range(2, 10))
 
 
+def test_a_workload_that_was_not_planned_is_not_told():
+    plan = a_plan([("a", "1/s"), ("b", "1/s")])
+    quick = replace(
+        plan, cases=tuple(c for c in plan.cases if c.experiment == "a"),
+        trials=tuple(t for t in plan.trials if t.case.startswith("a/")),
+    )  # fmt: skip
+    assert [of.experiment.name for of in ladder.ladders(a_run(quick, rates(COSTS)))] == ["a"]
+
+
 def test_nothing_stands_on_an_emulated_machine():
     plan = a_plan(emulated=("libvirt:micro",))
     rungs = [replace(r, below="libvirt:micro") if r.runtime == "docker" else r for r in plan.suite.rungs]
@@ -192,7 +201,8 @@ def test_a_ratio_in_words(ratio, text):
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0.02, "2 %"), (0.0312, "3.2 %"), (0.103, "11 %"), (0.03, "3 %")]
+    ("share", "text"),
+    [(0.02, "2 %"), (1.5, "×2.5"), (3594.0, "×3595"), (0.0312, "3.2 %"), (0.103, "11 %"), (0.03, "3 %")],
 )
 def test_a_bound_is_rounded_up_so_that_it_still_holds(share, text):
     assert overhead_words.bound(share) == text

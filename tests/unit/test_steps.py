@@ -149,6 +149,11 @@ def test_a_sure_difference_within_the_claim_is_no_cost():
     assert found.clear and found.word == "none"
 
 
+def test_noise_that_hides_everything_is_no_proof_of_nothing():
+    found = word(normal(10, 0.02, 3), noise=2.0)
+    assert found.bound > 5 and found.word == "inconclusive"
+
+
 def test_a_gain_saves():
     assert word(normal(10, 0.01, 2, math.log(0.9))).word == "saves"
 

@@ -16,7 +16,7 @@ LOOKS: dict[str | None, tuple[str, str]] = {
     "costs": ("r2", ""), "saves": ("r3", ""), "none": ("r0", ""), "inconclusive": ("r4", "////"),
 }  # fmt: skip
 """Colour and hatch of a step by what is said of it."""
-_TICKS = (1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+_TICKS = (0.1, 0.2, 0.5, 0.8, 0.9, 1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 _LEAST = 1.06
 """The axis reaches so far at least: on a shorter one noise would look like a step."""
 
@@ -110,9 +110,9 @@ def _axis(axes: Any, low: float, high: float) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     span = math.log(high / low)
-    ticks: list[float] = []
-    for tick in _TICKS:
-        if low <= tick <= high and (not ticks or math.log(tick / ticks[-1]) >= span / 7):
+    ticks: list[float] = [1]  # it is always there, and what is too near to another is left out
+    for tick in sorted(_TICKS, key=lambda t: abs(math.log(t))):
+        if low <= tick <= high and all(abs(math.log(tick / t)) >= span / 7 for t in ticks):
             ticks.append(tick)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
