@@ -74,15 +74,29 @@ def rollup(text: str) -> dict[str, float]:
     return found
 
 
-def processes(pids: Iterable[int], root: Path = Path("/")) -> dict[str, float]:
-    """Sums of `rss`, `pss`, `uss` and `anon` over those processes; one that has ended, or has no memory, adds
-    nothing."""
-    sums = {"rss": 0.0, "pss": 0.0, "uss": 0.0, "anon": 0.0}
+def processes(pids: Iterable[int], root: Path = Path("/")) -> dict[str, float | None]:
+    """Sums of `rss`, `pss`, `uss` and `anon` over those processes, each None where the kernel refuses one.
+
+    One that has ended, or is the kernel's own and has no memory, adds nothing.
+    """
+    sums = dict.fromkeys(dict.fromkeys(ROLLUP.values()), 0.0)
     for pid in pids:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for name, value in rollup((root / f"proc/{pid}/smaps_rollup").read_text()).items():
+            try:
+                text = (root / f"proc/{pid}/smaps_rollup").read_text()
+            except PermissionError:
+                return dict.fromkeys(sums)
+            for name, value in rollup(text).items():
                 sums[name] += value
-    return sums
+    return dict(sums)
+
+
+def anonymous(pids: Iterable[int], root: Path = Path("/")) -> float:
+    """Bytes without a file behind them that those processes hold, as far as the kernel tells.
+
+    It may refuse even root some processes, such as the first of a machine: they are left out.
+    """
+    return sum(processes([pid], root)["anon"] or 0.0 for pid in pids)
 
 
 def charged(groups: Sequence[Group | None]) -> float | None:
@@ -127,7 +141,7 @@ def of(sandboxes: Sequence[Sandbox], runtime: str, places: Sequence[Path | None]
         "monitor.pss": processes(above)["pss"],
         "engine.pss": processes(serving)["pss"] if engine else None,
         "self.pss": processes([os.getpid()])["pss"],
-        "others.anon": processes(set(tree) - inside - above - serving)["anon"],
+        "others.anon": anonymous(set(tree) - inside - above - serving),
         "disk.written": written(places),
     }
 

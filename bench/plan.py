@@ -32,7 +32,7 @@ STRETCH = 3
 FEW = 3
 """Blocks of a case that the budget would leave even fewer: a median needs some."""
 
-WRITTEN = 200e6
+WRITTEN = 100e6
 """Bytes a second that a probe of layers writes, copies and deletes, for estimates only."""
 
 _TIMED = ("seconds", *neighbours.PHASES)

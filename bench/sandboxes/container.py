@@ -153,7 +153,8 @@ class ContainerSandbox:
             found = self.client.api.inspect_container(self.container_id)
         pid = int(found["State"].get("Pid") or 0)
         self._facts.update(container_config.asked(found["HostConfig"]))
-        written = ((found.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
+        data = (found.get("GraphDriver") or {}).get("Data") or {}
+        written = data.get("UpperDir") if self.machine is None else None  # else a path of another kernel
         self._facts.update(
             {"container": self.container_id, "image.id": found.get("Image"), "disk.path": written}
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,24 @@ def test_memory_that_a_process_holds_is_in_every_sum_of_it():
         child.wait()
         child.stdout.close()
     assert footprint.processes([child.pid]) == {"rss": 0.0, "pss": 0.0, "uss": 0.0, "anon": 0.0}
+
+
+def test_a_process_that_the_kernel_refuses_leaves_its_sum_unknown_and_the_others_without_it(
+    tmp_path, monkeypatch
+):
+    for pid in (1, 2):
+        (tmp_path / f"proc/{pid}").mkdir(parents=True)
+        (tmp_path / f"proc/{pid}/smaps_rollup").write_text(ROLLUP)
+    read = Path.read_text
+
+    def refusing(path, *args, **kwargs):
+        if path.parent.name == "1":
+            raise PermissionError(13, "Permission denied")
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", refusing)
+    assert set(footprint.processes([1, 2], tmp_path).values()) == {None}
+    assert footprint.anonymous([1, 2, 3], tmp_path) == 92 * 1024
 
 
 def test_disk_is_counted_by_blocks_once_an_inode_and_not_at_all_where_a_place_is_missing(tmp_path):
