@@ -26,7 +26,7 @@ CONTROLS = frozenset(
 )
 """What a domain can be held to. Not the number of processes: those are the guest kernel's own business."""
 FLOOR = {"micro": 96 * MIB, "full": 192 * MIB}
-"""The least RAM that is tried. Agents were heard of with 88 (micro; at 80 some are lost) and 160 MiB (full)."""
+"""The least RAM that is tried. Agents were heard with 88 (micro; at 80 some are lost) and 160 MiB (full)."""
 _THROTTLES = {
     "io.read": "bps_rd", "io.write": "bps_wr", "io.read_iops": "iops_rd", "io.write_iops": "iops_wr",
 }  # fmt: skip
