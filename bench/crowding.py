@@ -99,6 +99,7 @@ class Crowder:
 
         with self._opened(case, arena, 0):
             pass
+        seen.append(Observation(self._clock() - origin, "quiet", footprint.settled(), "s"))
         read("0")
         with ExitStack() as stack:
             while not (why := bounds.stops(footprint.available(), costs, took)):

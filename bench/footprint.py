@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -41,6 +42,9 @@ ENGINES: Mapping[str, daemons.Kind] = {
 """The engine behind a runtime, by its name."""
 TURNS = 5
 """Readings of /proc/meminfo of which the middle one counts."""
+QUIET, STEP, STILL, STIR = 12.0, 0.5, 5, 1 << 20
+"""The available memory stands still where `STILL` readings, `STEP` seconds apart, differ by less than `STIR`
+bytes; that is waited for, `QUIET` seconds at the most."""
 
 
 def meminfo(text: str) -> dict[str, float]:
@@ -62,6 +66,22 @@ def host(root: Path = Path("/")) -> dict[str, float]:
 def available(root: Path = Path("/")) -> float | None:
     """Bytes that new programs could have without swapping; None where the kernel does not say."""
     return host(root).get("host.available")
+
+
+def settled(
+    read: Callable[[], float | None] = available, pause: Callable[[float], None] = time.sleep
+) -> float:
+    """Wait until the available memory stands still, `QUIET` seconds at the most; how many seconds it took.
+
+    What was removed before is freed in the background, over seconds.
+    """
+    seen: list[float] = []
+    for turn in range(round(QUIET / STEP)):
+        seen = [*seen[1 - STILL :], read() or 0.0]
+        if len(seen) == STILL and max(seen) - min(seen) < STIR:
+            return turn * STEP
+        pause(STEP)
+    return QUIET
 
 
 def rollup(text: str) -> dict[str, float]:

@@ -32,6 +32,8 @@ STRETCH = 3
 FEW = 3
 """Blocks of a case that the budget would leave even fewer: a median needs some."""
 
+STILL = 4.0
+"""Seconds that a trial on density waits for memory to stand still, for estimates only."""
 WRITTEN = 100e6
 """Bytes a second that a probe of layers writes, copies and deletes, for estimates only."""
 
@@ -169,7 +171,9 @@ def _further_seconds(experiment: Experiment, params: Mapping[str, Scalar]) -> fl
     """What the params add: a grace period that is waited for, bytes that are written and copied, levels that
     settle."""
     grace = float(params[GRACE]) if params.get(ENTRY) == "shell" else 0.0
-    settling = experiment.settle * len(levels(int(params[INSTANCES]))) if INSTANCES in params else 0.0
+    settling = 0.0
+    if INSTANCES in params:
+        settling = STILL + experiment.settle * len(levels(int(params[INSTANCES])))
     return grace + float(params.get("bytes", 0)) / WRITTEN + settling
 
 

@@ -82,6 +82,14 @@ def test_a_process_that_the_kernel_refuses_leaves_its_sum_unknown_and_the_others
     assert footprint.anonymous([1, 2, 3], tmp_path) == 92 * 1024
 
 
+def test_memory_that_comes_back_is_waited_for_and_not_for_ever():
+    coming, waited = iter([100.0, 120.0, 140.0, *[150.0] * 9]), []
+    took = footprint.settled(lambda: next(coming) * 2**20, waited.append)
+    assert took == sum(waited) == 7 * footprint.STEP, "three that rose, and then five alike"
+    restless = (n * 2.0**21 for n in range(10**6))
+    assert footprint.settled(lambda: next(restless), lambda seconds: None) == footprint.QUIET
+
+
 def test_disk_is_counted_by_blocks_once_an_inode_and_not_at_all_where_a_place_is_missing(tmp_path):
     (tmp_path / "one").write_bytes(os.urandom(100_000))
     with (tmp_path / "one").open() as file:
