@@ -77,7 +77,8 @@ def settled(
     """
     seen: list[float] = []
     for turn in range(round(QUIET / STEP)):
-        seen = [*seen[1 - STILL :], read() or 0.0]
+        now = read()
+        seen = [] if now is None else [*seen[1 - STILL :], now]
         if len(seen) == STILL and max(seen) - min(seen) < STIR:
             return turn * STEP
         pause(STEP)

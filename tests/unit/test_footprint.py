@@ -88,6 +88,7 @@ def test_memory_that_comes_back_is_waited_for_and_not_for_ever():
     assert took == sum(waited) == 7 * footprint.STEP, "three that rose, and then five alike"
     restless = (n * 2.0**21 for n in range(10**6))
     assert footprint.settled(lambda: next(restless), lambda seconds: None) == footprint.QUIET
+    assert footprint.settled(lambda: None, lambda seconds: None) == footprint.QUIET, "no reading stands still"
 
 
 def test_disk_is_counted_by_blocks_once_an_inode_and_not_at_all_where_a_place_is_missing(tmp_path):
