@@ -251,10 +251,11 @@ def affordable(
 
 
 def extend(plan: Plan, case_ids: Iterable[str]) -> Plan:
-    """The plan with one more block of those cases only, in random order."""
+    """The plan with one more block of those cases only, in random order; a budget does not bound it."""
     wanted = [c.id for c in plan.cases if c.id in set(case_ids)]
     block = max((t.block for t in plan.trials), default=-1) + 1
-    return replace(plan, trials=(*plan.trials, *_blocks(plan, wanted, block, block + 1)))
+    free = replace(plan, cases=tuple(replace(c, blocks=None) for c in plan.cases))
+    return replace(plan, trials=(*plan.trials, *_blocks(free, wanted, block, block + 1)))
 
 
 def _blocks(plan: Plan, case_ids: Sequence[str], first: int, end: int) -> list[PlannedTrial]:

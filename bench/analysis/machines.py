@@ -88,11 +88,20 @@ def evidence(
 
 
 def remark(finding: Finding, trials: Sequence[TrialRecord], series: Series) -> str:
-    """Why a program gets less memory than its machine has, where it did; else ""."""
-    less = finding.deviation is not None and finding.deviation.estimate < 0 and finding.verdict == "fail"
+    """Why a program gets less than its machine was given, where that is known; else "".
+
+    Few threads on as few CPUs: with two each and weights 2:1 the host's load is as uneven (2048 to 1024)
+    when one of the heavy ones changes its CPU, so the kernel's balancing has no reason to move it.
+    """
+    less = finding.deviation is not None and finding.deviation.estimate < 0
     sized = any(series.bounded_outside(r.index, t.name) for r in trials for t in r.tenants)
-    if finding.limit in SIZES and sized and less:
+    if finding.limit in SIZES and sized and less and finding.verdict == "fail":
         return "the machine's own kernel and agent live in that memory as well"
+    if finding.limit == "cpu.weight" and sized and less and finding.verdict in ("fail", "not enforced"):
+        return (
+            "a machine is no more threads to the host than it has virtual CPUs: where each keeps a CPU"
+            " to itself, weights have nothing to divide"
+        )
     return ""
 
 

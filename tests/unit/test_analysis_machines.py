@@ -265,6 +265,25 @@ def test_a_program_that_gets_less_than_its_machine_has_is_told_why(tmp_path: Any
     assert all("own kernel and agent live in that memory" in r for r in reasons)
 
 
+def test_weights_between_machines_that_keep_a_cpu_each_say_why(tmp_path: Any) -> None:
+    plan = made.make_plan(only="cpu-weight", blocks=3, runtimes=("process", "docker", "libvirt"))
+    evening = {"heavy": 0.75, "light": 1.5}
+
+    def even(case: Any, record: Any, samples: Any) -> builders.Trial:
+        record, samples = made.carried()(case, record, samples)
+        if record.case.endswith("/2:1") and case.runtime != "process":
+            samples = [
+                replace(s, value=s.value * evening[s.tenant]) if s.metric == "cpu.usage" else s
+                for s in samples
+            ]
+        return record, samples
+
+    found = {f.id: f for f in analysis.analyse(frames.load(made.write_run(tmp_path, plan, even)))}
+    assert {found[f"cpu-weight/{r}/2:1"].verdict for r in ("docker", "libvirt")} <= {"fail", "not enforced"}
+    told = [name for name, f in found.items() if "no more threads to the host" in f.reason]
+    assert told == ["cpu-weight/libvirt/2:1"]
+
+
 def test_machines_are_described_by_runtime_with_a_shared_one_counted_once(run: frames.Run) -> None:
     by_name = {m.runtime: m for m in machines.machines(run, series.of(run))}
     assert list(by_name) == ["libvirt", "vagrant", "docker-vm"]

@@ -84,6 +84,15 @@ def test_extending_adds_one_block_of_the_given_cases():
     assert [t.index for t in more.trials] == list(range(len(more.trials)))
 
 
+def test_a_case_that_the_budget_gave_few_blocks_has_more_where_it_is_undecided():
+    made = planned(blocks=None, emulated=["cgroup"])
+    few = [replace(c, blocks=3) if c.runtime == "cgroup" else c for c in made.cases]
+    made = replace(made, cases=tuple(few))
+    wanted = next(c.id for c in few if c.runtime == "cgroup")
+    more = plan.extend(made, [wanted])
+    assert [(t.case, t.block) for t in more.trials[len(made.trials) :]] == [(wanted, made.blocks)]
+
+
 def test_workloads_of_emulated_runtimes_last_longer_and_are_the_same_otherwise():
     native, slow = planned(), planned(emulated=["cgroup"])
     assert (native.emulated, slow.emulated) == ((), ("cgroup",))
