@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import traces
+from conftest import stays, traces
 from engine_trial import WORKLOADS, finish
 
 from bench import bootlayer, runtimes, workload
@@ -28,8 +28,10 @@ MIB = 1 << 20
 
 def chains() -> set[str]:
     """The chains libvirt makes in the host's firewall for networks of its own."""
-    listed = subprocess.run(["iptables", "-S"], capture_output=True, text=True, timeout=30).stdout
-    return {line for line in listed.splitlines() if "LIBVIRT_" in line}
+    listed = subprocess.run(  # which fails at once where another program holds the lock, unless it may wait
+        ["iptables", "--wait", "20", "-S"], capture_output=True, text=True, timeout=30, check=True
+    )
+    return {line for line in listed.stdout.splitlines() if "LIBVIRT_" in line}
 
 
 def shared() -> set[str]:
@@ -108,8 +110,8 @@ def machines(box, image, tmp_path_factory):
     cgroups.remove_run(run.name, run.cgroups)
     mounts.undo_path(str(run.scratch))
     run.ledger.gone(run.entry)
-    assert named(run.name, bridge) == set()
-    assert shared() == before
+    assert stays(lambda: named(run.name, bridge)) == set()
+    assert stays(lambda: shared() ^ before) == set()
     assert run.ledger.left(include_alive=True) == []
 
 
@@ -262,14 +264,14 @@ def test_a_killed_run_leaves_nothing_after_clean(box, tmp_path):
             time.sleep(0.1)
     finally:
         os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait(timeout=10)
+        killed.wait(timeout=30)
     left = ledger.left()
     names = [entry.name for entry in left if entry.kind != "vagrant"]
     (command,) = (entry.name for entry in left if entry.kind == "vagrant")
     assert process_start(int(command.split(":")[0])) == int(command.split(":")[1])
     assert clean(ledger=ledger) == 0
-    assert named(*names) == set()
-    assert shared() == before
+    assert stays(lambda: named(*names)) == set()
+    assert stays(lambda: shared() ^ before) == set()
     assert not any(Path(name).exists() for name in names)
     assert process_start(int(command.split(":")[0])) != int(command.split(":")[1])
     assert ledger.left() == []
