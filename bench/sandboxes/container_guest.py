@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from bench.host.vm.watching import Watch
     from bench.sandboxes.engine_machine import EngineMachine
 
-PATIENCE = 10.0
-"""Seconds the agent has to kill what is inside; after that its machine is killed instead."""
+PATIENCE = 30.0
+"""Seconds the agent has to kill what is inside; after that its machine is killed instead. The agent itself
+waits up to ten for what it has killed, and on an emulated CPU of a busy host it answers late."""
 OOM_KILL = "memory.events.oom_kill"
 
 
