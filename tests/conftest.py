@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from bench.host import shm
 from bench.ledger import Ledger
 
-# A deadline would be an assertion on wall-clock time, on a shared machine.
-settings.register_profile("bench", deadline=None)
+# Both would be assertions on wall-clock time, on a shared machine.
+settings.register_profile("bench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bench")
 
 

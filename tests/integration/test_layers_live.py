@@ -36,7 +36,7 @@ def run(runs, *options, suite="layers"):
 
 
 def test_copying_up_is_linear_a_second_open_is_nothing_and_a_container_of_docker_agrees(tmp_path, no_trace):
-    before = [m.point for m in mounts.mounts()]
+    before = {m.point for m in mounts.mounts()}
     path, found = run(tmp_path, "--only", "copyup", "--quick", "--blocks", "4")
     for ground in ("disk", "tmpfs"):
         told = found[f"copyup.slope/{ground}"]
@@ -47,7 +47,7 @@ def test_copying_up_is_linear_a_second_open_is_nothing_and_a_container_of_docker
     assert words["on tmpfs the upper layer grows by the whole file"] == "reproduced"
     page = (path / "report.html").read_text()
     assert 'id="fig-copyup"' in page and "Against the literature" in page
-    assert [m.point for m in mounts.mounts()] == before
+    assert {m.point for m in mounts.mounts()} <= before
 
 
 def test_a_container_of_a_real_engine_copies_whole_files_as_well(tmp_path, no_trace, engine):
