@@ -31,7 +31,7 @@ from bench.model import (
     TrialRecord,
 )
 from bench.observe import Sampler
-from bench.runtimes import Arena, Process, Runtime, Sandbox
+from bench.runtimes import Arena, Complaining, Process, Runtime, Sandbox
 
 OUTPUT_CAP = 8 * 2**20
 """Bytes of output kept of one stream of one tenant; a workload that prints more is killed."""
@@ -229,7 +229,9 @@ class Engine:
             one.ended = now
             one.exit = Exit("lost", detail="killed, and not gone after the grace period")
         elif one.killed_at is None and now > one.deadline:
-            self._kill(one, Exit("deadline", detail=f"still running after {one.deadline - one.started:g} s"))
+            why = one.sandbox.complaint() if isinstance(one.sandbox, Complaining) else ""
+            said = f"still running after {one.deadline - one.started:g} s{why and f': {why}'}"
+            self._kill(one, Exit("deadline", detail=said))
 
     def _kill(self, one: _Live, verdict: Exit) -> None:
         one.verdict = verdict

@@ -187,6 +187,7 @@ class Runtime:
                 arena.disk.number if arena.disk else None, recorded,
                 at_once=arena.launcher is not None,
                 stamped=stamped,
+                serial=made.serial_log,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox
