@@ -13,7 +13,7 @@ import click
 from bench import __version__
 from bench.cli_comparing import COMMANDS, RUNS
 from bench.cli_figures import COMMANDS as FIGURES
-from bench.errors import BenchError
+from bench.errors import BenchError, under_way
 
 KINDS = ["suites", "runtimes", "workloads", "collectors", "limits", "runs", "matrix"]
 
@@ -25,7 +25,9 @@ class _Main(click.Group):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            click.secho(f"bench: {error}", fg="red" if sys.stderr.isatty() else None, err=True)
+            for one in (error, *under_way(error)):
+                what = "bench" if one is error else "bench: before that"
+                click.secho(f"{what}: {one}", fg="red" if sys.stderr.isatty() else None, err=True)
             sys.exit(error.exit_code)
         except (click.exceptions.Exit, click.ClickException):
             raise
