@@ -21,7 +21,6 @@ from bench.errors import BenchError
 from bench.model import (
     Case,
     Exit,
-    Observation,
     PlannedTrial,
     Reading,
     Sample,
@@ -31,6 +30,7 @@ from bench.model import (
     TrialRecord,
 )
 from bench.observe import Sampler
+from bench.printed import parse_output
 from bench.runtimes import Arena, Complaining, Process, Runtime, Sandbox
 
 OUTPUT_CAP = 8 * 2**20
@@ -272,29 +272,6 @@ def broken(planned: PlannedTrial, case: Case, image: str, reason: str) -> TrialR
         planned.index, planned.block, case.id, case.experiment, case.runtime, "broken", reason, image, now,
         0.0, 0.0, (), dict(case.params),
     )  # fmt: skip
-
-
-def parse_output(chunks: Sequence[tuple[float, bytes]], origin: float) -> tuple[tuple[Observation, ...], int]:
-    """Observations in `chunks` of (monotonic arrival, bytes), and the number of lines that are none.
-
-    A line belongs to the moment its last byte arrived.
-    """
-    observations: list[Observation] = []
-    garbage = 0
-    rest = b""
-    for moment, data in [*chunks, (chunks[-1][0], b"\n")] if chunks else ():
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            if not line.strip():
-                continue
-            found = workloads.parse_line(line)
-            if found is None:
-                garbage += 1
-            else:
-                observations.append(
-                    Observation(moment - origin, found.metric, found.value, found.unit, found.labels)
-                )
-    return tuple(observations), garbage
 
 
 def _busy(tenants: Sequence[TenantRecord]) -> float:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.errors import BenchError, LimitNotSetError, SandboxError, UsageError
 from bench.host import cgroups, engines, oci
 from bench.model import LAYER, NETWORK, NETWORKS, PORT, Missing, Tenant
-from bench.sandboxes import container_config
+from bench.sandboxes import container_config, tenancy
 from bench.sandboxes.container import ContainerSandbox
 from bench.sandboxes.container_place import Here
-from bench.sandboxes.native import tenant_scratch
 from bench.sandboxes.native_runtime import NativeRuntime
 from bench.workload import COMPILED
 
@@ -161,7 +160,7 @@ class Runtime(NativeRuntime):
             stack.callback(client.close)
             own = self.own_image()
             image = own or engines.ensure_image(client, arena.image)
-            scratch = stack.enter_context(tenant_scratch(tenant, arena))
+            scratch = stack.enter_context(tenancy.scratch(tenant, arena))
             name = container_config.container_name(arena.run, arena.trial, tenant.name)
             network, peer = "none", None
             level = arena.params.get(NETWORK, "none")

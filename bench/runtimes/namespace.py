@@ -15,7 +15,7 @@ from bench.host import bridge, cgroups, mechanisms, network
 from bench.host.software import version
 from bench.model import ENTRY, KINDS, UNSHARED, Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
-from bench.sandboxes import joining, native, unshared
+from bench.sandboxes import joining, native, tenancy, unshared
 from bench.sandboxes.native_runtime import NativeRuntime
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ class Runtime(NativeRuntime):
     @contextlib.contextmanager
     def _opened(self, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
         with ExitStack() as stack:
-            group = stack.enter_context(native.tenant_group(tenant, arena))
+            group = stack.enter_context(tenancy.group(tenant, arena))
             device = arena.disk.number if arena.disk else None
             native.limit(group, tenant, self.controls, device)
-            scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
-            pair = stack.enter_context(native.tenant_network(tenant, arena))
+            scratch = stack.enter_context(tenancy.scratch(tenant, arena))
+            pair = stack.enter_context(tenancy.network(tenant, arena))
             joined = stack.enter_context(joining.joined(arena))
             info, writer = os.pipe()
             stack.callback(os.close, info)

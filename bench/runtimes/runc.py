@@ -23,7 +23,7 @@ from bench.host.cgroups import files
 from bench.host.software import version
 from bench.model import HOOKS, Missing, Scalar, Tenant
 from bench.sandboxes import filter as filters
-from bench.sandboxes import joining, native
+from bench.sandboxes import joining, native, tenancy
 from bench.sandboxes.native_runtime import NativeRuntime
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Runtime(NativeRuntime):
         group = arena.guard.child(tenant.name)
         device = arena.disk.number if arena.disk else None
         with ExitStack() as stack:
-            scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
+            scratch = stack.enter_context(tenancy.scratch(tenant, arena))
             joined = stack.enter_context(self._network(tenant, arena))
             directory = arena.scratch / f"{tenant.name}.bundle"
             directory.mkdir()
@@ -157,7 +157,7 @@ class Runtime(NativeRuntime):
                 server = network.loopback_server(arena) if "peer" in arena.needs else None
                 yield Joined(peer=stack.enter_context(server) if server else None)
                 return
-            pair = stack.enter_context(native.tenant_network(tenant, arena))
+            pair = stack.enter_context(tenancy.network(tenant, arena))
             if pair is not None:
                 yield Joined(network.NETNS_DIR / pair.netns, pair.peer, pair)
             elif mechanisms.NET in self.words:

@@ -18,7 +18,7 @@ import pytest
 from conftest import stays
 from engine_trial import PYTHON, WORKLOADS, finish
 
-from bench import bootlayer, runtimes, session, workload
+from bench import bootlayer, printed, runtimes, session, workload
 from bench.commands.cleaning import clean
 from bench.errors import LimitNotSetError, SandboxError
 from bench.gate import NAME as GATE
@@ -87,7 +87,7 @@ def run(sandbox, name, args, gate=False, seconds=120):
         env["BENCH_PEER"] = sandbox.peer
     process = sandbox.start(workload.argv(workload.find(name), sandbox.workloads, args), env)
     ended, out, err = finish(process, seconds)
-    seen = [workload.parse_line(line) for line in out.splitlines()]
+    seen = [printed.parse_line(line) for line in out.splitlines()]
     assert None not in seen, (out, err)
     return ended, {one.metric: one.value for one in seen}
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import stays, traces
 from engine_trial import WORKLOADS, finish
 
-from bench import bootlayer, runtimes, workload
+from bench import bootlayer, printed, runtimes, workload
 from bench.commands.cleaning import clean
 from bench.errors import LimitNotSetError
 from bench.host import blockdev, cgroups, mounts
@@ -139,7 +139,7 @@ def rate(sandbox, name, args):
     ended, out, err = finish(sandbox.start(workload.argv(program, sandbox.workloads, args), env))
     used = (int(usage.read_text()) - before) / 1e9 / (time.monotonic() - began) if usage else None
     assert (ended.reason, ended.code) == ("exited", 0), err
-    return used, [workload.parse_line(line) for line in out.splitlines()]
+    return used, [printed.parse_line(line) for line in out.splitlines()]
 
 
 def test_a_machine_comes_up_and_a_program_runs_in_it(machines):

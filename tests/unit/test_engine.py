@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import collectors, engine, workload
-from bench.engine import Engine, Interrupted, parse_output
+from bench.engine import Engine, Interrupted
 from bench.ledger import Ledger
 from bench.model import Case, PlannedTrial, Tenant
+from bench.printed import parse_output
 from bench.runtimes import Arena, load
 
 HEADER = """#!/usr/bin/python3 -IS
