@@ -151,7 +151,9 @@ def facts_of(host: Host) -> HostFacts:
     versions: dict[str, Scalar | None] = {}
     for name, runtime in host.runtimes.items():
         if isinstance(runtime, runtime_registry.Versioned) and not host.missing(name):
-            versions |= {f"version.{program}": version for program, version in runtime.software().items()}
+            versions |= {
+                f"{facts.VERSION}{program}": version for program, version in runtime.software().items()
+            }
     return replace(found, state={**found.state, **versions})
 
 
