@@ -195,7 +195,7 @@ def with_limits(suite: Suite, assignments: Sequence[str]) -> Suite:
         if name not in used:
             raise UsageError(
                 f"suite '{suite.name}' does not test the limit '{name}'",
-                fix=f"it tests: {', '.join(sorted(used)) or 'no single limit'}",
+                fix=f"it tests: {', '.join(sorted(used))}" if used else "leave --limit out",
             )
     return replace(suite, experiments=tuple(_replace(e, values) for e in suite.experiments))
 
