@@ -35,7 +35,7 @@ from bench.runtimes import Arena, Complaining, Process, Runtime, Sandbox
 
 OUTPUT_CAP = 8 * 2**20
 """Bytes of output kept of one stream of one tenant; a workload that prints more is killed."""
-KILL_GRACE = 5.0
+KILL_GRACE = 10.0
 """Seconds a killed workload has to be gone before it counts as lost."""
 
 

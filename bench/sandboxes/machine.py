@@ -32,7 +32,7 @@ WATCHED = {"cgroup": 0.1, "cgroup_memory": 0.5, "cgroup_psi": 0.5, "psi": 0.5, "
 """Collectors that the agent reads inside, and every how many seconds: reading costs the guest CPU time."""
 READINGS = 20.0
 """Seconds the agent has to hand over what it read."""
-POLITE = 1.0
+POLITE = 5.0
 """Seconds a guest has to end a program before its machine is killed instead."""
 SETUP = 30.0
 SETTLING = 10.0
