@@ -82,11 +82,12 @@ def children() -> set[tuple[int, int | None]]:
     return {(pid, process_start(pid)) for pid in pids}
 
 
-def leftovers(directory: Path, run: str) -> list[str]:
-    """Mounts, cgroups and loop devices that name this test, and loops whose file is gone altogether."""
+def leftovers(directory: Path, run: str, loops: set[str] = frozenset()) -> list[str]:
+    """Mounts, cgroups and loop devices that name this test; of those not in `loops` also the ones whose file
+    is gone altogether."""
     table = Path("/proc/self/mountinfo").read_text().splitlines()
     groups = [d for d, _, _ in os.walk("/sys/fs/cgroup") if run in d]
-    orphans = [loop for loop in loop_devices() if loop.rstrip().endswith("/disk.img (deleted)")]
+    orphans = [loop for loop in loop_devices() - loops if loop.rstrip().endswith("/disk.img (deleted)")]
     return [line for line in [*table, *loop_devices()] if str(directory) in line] + groups + orphans
 
 
@@ -96,13 +97,13 @@ def trial(tmp_path, monkeypatch, sandbox_image) -> Iterator[Trial]:
     monkeypatch.setenv("ISOBENCH_STATE", str(tmp_path / "state"))
     gc.collect()  # what earlier tests left to the collector must not be counted
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    others = children()  # daemons that a test before had to start
+    others, loops = children(), loop_devices()  # daemons that a test before had to start
     trial = Trial(tmp_path, sandbox_image)
     try:
         yield trial
     finally:
         cgroups.remove_run(trial.run, trial.cgroups)
-    assert leftovers(tmp_path, trial.run) == []
+    assert leftovers(tmp_path, trial.run, loops) == []
     assert trial.ledger.left(include_alive=True) == []
     # Fewer than before: a library's thread of an earlier test closed its own meanwhile.
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
@@ -465,10 +466,10 @@ def test_a_killed_harness_leaves_nothing_running_and_the_ledger_undoes_the_rest(
 def ledger(tmp_path, monkeypatch) -> Iterator[Ledger]:
     (tmp_path / "state").mkdir()
     monkeypatch.setenv("ISOBENCH_STATE", str(tmp_path / "state"))
-    ledger = Ledger()
+    ledger, loops = Ledger(), loop_devices()
     yield ledger
     assert ledger.left(include_alive=True) == []
-    assert leftovers(tmp_path, "no-such-run") == []
+    assert leftovers(tmp_path, "no-such-run", loops) == []
 
 
 def system_mounts() -> list[str]:
