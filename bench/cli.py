@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from bench import __version__
-from bench.cli_comparing import COMMANDS, RUNS
+from bench.cli_comparing import COMMANDS, RUNS, RUNS_OPTION
 from bench.cli_figures import COMMANDS as FIGURES
-from bench.errors import BenchError
+from bench.cli_image import COMMANDS as IMAGES
+from bench.errors import BenchError, under_way
 
 KINDS = ["suites", "runtimes", "workloads", "collectors", "limits", "runs", "matrix"]
 
@@ -25,7 +26,9 @@ class _Main(click.Group):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            click.secho(f"bench: {error}", fg="red" if sys.stderr.isatty() else None, err=True)
+            for one in (error, *under_way(error)):
+                what = "bench" if one is error else "bench: before that"
+                click.secho(f"{what}: {one}", fg="red" if sys.stderr.isatty() else None, err=True)
             sys.exit(error.exit_code)
         except (click.exceptions.Exit, click.ClickException):
             raise
@@ -45,37 +48,58 @@ class _Main(click.Group):
             sys.exit(4)
 
 
+class OfSuite(click.Command):
+    """A command with --suite: whoever names the suite without it is told."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "unexpected extra argument" not in error.message:
+                raise
+            hint = f"a suite is chosen by --suite, as in: {ctx.command_path} --suite startup"
+            raise click.UsageError(f"{error.message}; {hint}", ctx) from error
+
+
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="bench")
 def main() -> None:
-    """Does each runtime deliver the limit that was asked for, on this machine?
+    """Does an isolation boundary hold on this machine, what does it cost, and what is it worth?
 
     \b
-    bench doctor                 what can be measured here, and what fixes the rest
-    bench plan                   what a run would do and how long it takes
-    bench run --suite cgroups    measure, judge, and write an HTML and PDF report
+    bench doctor                 what can be measured here; what fixes the rest
+    bench list suites            the questions that can be asked
+    bench plan                   what a run would do, and how long it takes
+    bench run --suite cgroups    measure, judge, and write a report
+    bench compare docker podman  does the second start slower than the first?
     """
 
 
 _suite_options = [
     click.option(
-        "--suite", default="cgroups", show_default=True, help="Suite name, or path to a .toml file."
+        "--suite",
+        default="cgroups",
+        show_default=True,
+        help="One of `bench list suites`, or the path of a .toml file.",
     ),
     click.option(
         "--runtimes",
-        help="For example process,docker:runsc; or all.  [default: the suite's, and libvirt where KVM works]",
+        help="Of `bench list runtimes`, with a variant where they have some: process,docker:runsc; or all.  "
+        "[default: the suite's, and libvirt where KVM works]",
     ),
-    click.option("--quick", is_flag=True, help="Fewer limits and blocks: an answer in a minute and a half."),
-    click.option("--full", is_flag=True, help="The whole suite, where its default is a slice of it."),
-    click.option("--blocks", type=click.IntRange(1, 1000), help="Trials a case.  [default: the suite's]"),
-    click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]"),
-    click.option("-k", "--only", help="Only experiments whose name contains this text."),
+    click.option("--quick", is_flag=True, help="A first answer: fewer limits, sizes and blocks."),
+    click.option("--full", is_flag=True, help="The whole suite, where by default a part of it runs."),
+    click.option(
+        "--blocks", type=click.IntRange(1, 1000), help="Trials of each case.  [default: the suite's]"
+    ),
+    click.option("--seed", type=int, help="Of the random order of trials.  [default: from the clock]"),
+    click.option("-k", "--only", help="Only experiments whose name, see `bench plan`, contains this text."),
     click.option(
         "--limit",
         "limits",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Replace the values of a limit, e.g. --limit cpu=0.3 --limit memory=1GiB.",
+        help="Test these values of a limit instead, e.g. --limit cpu=0.3 --limit memory=1GiB.",
     ),
 ]
 
@@ -83,7 +107,8 @@ _suite_options = [
 _ON = click.option(
     "--on",
     metavar="GUEST",
-    help="Do it inside a fresh virtual machine, libvirt:full, with a kernel and cgroups (v2) of its own.",
+    help="Do it inside a fresh virtual machine, which has a kernel and cgroups (v2) of its own; GUEST is "
+    "libvirt:full.",
 )
 
 
@@ -93,7 +118,7 @@ def _with_suite_options(command: Any) -> Any:
     return command
 
 
-@main.command()
+@main.command(short_help="Say what can be measured here and what cannot, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--start", is_flag=True, help="Start a Docker daemon by hand where no init system does.")
 @_ON
@@ -110,17 +135,17 @@ def doctor(as_json: bool, start: bool, on: str | None) -> None:
     sys.exit(examination.report(as_json=as_json))
 
 
-@main.command(name="list")
+@main.command(name="list", short_help="List suites, runtimes, workloads, limits, runs and more.")
 @click.argument("what", type=click.Choice(KINDS), required=False)
 def list_(what: str | None) -> None:
-    """List suites, runtimes, workloads, collectors, limits, runs; or the matrix of runtimes and limits."""
+    """List suites, runtimes, workloads, collectors, limits and runs; alone the matrix of limits."""
     from bench.commands import listing
 
     for line in listing.lines(what, RUNS):
         click.echo(line)
 
 
-@main.command()
+@main.command(cls=OfSuite, short_help="Print the trials of a run and the time they will take.")
 @_with_suite_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(as_json: bool, **options: Any) -> None:
@@ -133,13 +158,14 @@ def plan(as_json: bool, **options: Any) -> None:
         sys.exit(3)
 
 
-@main.command()
+@main.command(cls=OfSuite, short_help="Run a suite, judge what came out, and write the report.")
 @_with_suite_options
+@RUNS_OPTION
 @click.option(
-    "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Where runs go."
-)
-@click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an unfinished run."
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with the unfinished run in that directory.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON on standard output.")
 @click.option("--no-report", is_flag=True, help="Skip the HTML and PDF report.")
@@ -147,10 +173,17 @@ def plan(as_json: bool, **options: Any) -> None:
 def run(
     runs: Path, resume: Path | None, as_json: bool, no_report: bool, on: str | None, **options: Any
 ) -> None:
-    """Run a suite, judge every limit, and write the report.
+    """Run a suite, judge what came out, and write the report.
 
-    Exit status: 0 all held, 1 a limit failed or was not enforced, 2 wrong usage, 3 no limit
-    could be judged here, 4 a trial broke, 130 interrupted (after cleaning up).
+    \b
+    bench run --quick                             a first answer about limits
+    bench run --suite startup -k network          one experiment of another suite
+    bench run --runtimes process,docker           fewer runtimes
+    bench run --resume runs/RUN                   go on with an unfinished run
+
+    Exit status: 0 every limit held, or a suite that tests none has its numbers; 1 a limit failed or was not
+    enforced; 2 wrong usage; 3 nothing could be judged here; 4 a trial broke, or something could not be
+    removed; 130 interrupted, after cleaning up.
     """
     from bench.commands import conduct, scope
 
@@ -175,33 +208,33 @@ def carry_out(runs: Path, run_id: str | None, resume: Path | None, **options: An
     sys.exit(inside.carry_out(runs, resume, run_id, options))
 
 
-@main.command()
+@main.command(short_help="Judge a run again and print its table.")
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
 @click.option("--undecided", is_flag=True, help="Print the ids of cases that another block may decide.")
 def analyse(run: Path | None, as_json: bool, undecided: bool) -> None:
-    """Judge the trials of RUN again and print the table.  [default: the newest run]"""
+    """Judge the trials of RUN, a directory, again and print the table.  [default: the newest below runs/]"""
     from bench.commands import conduct
 
     sys.exit(conduct.analyse(conduct.chosen(run, RUNS), as_json=as_json, undecided=undecided))
 
 
-@main.command()
+@main.command(short_help="Write the HTML and PDF report of a run.")
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--html/--no-html", default=True, help="Write report.html.")
 @click.option("--pdf/--no-pdf", default=True, help="Write report.pdf.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Another directory for the files.")
 def report(run: Path | None, html: bool, pdf: bool, output: Path | None) -> None:
-    """Write the HTML and PDF report of RUN.  [default: the newest run]"""
+    """Write the HTML and PDF report of RUN, a directory.  [default: the newest below runs/]"""
     from bench.commands import conduct
 
     for file in conduct.write_report(conduct.chosen(run, RUNS), html=html, pdf=pdf, output=output):
         click.echo(file)
 
 
-@main.command()
+@main.command(short_help="Remove what a killed run left behind.")
 @click.option("--dry-run", is_flag=True, help="Only list what is left.")
-@click.option("--services", is_flag=True, help="Also stop a Docker daemon that this program started.")
+@click.option("--services", is_flag=True, help="Also stop daemons that this program started.")
 def clean(dry_run: bool, services: bool) -> None:
     """Remove what a killed run left behind: cgroups, mounts, containers, links, loop devices."""
     from bench.commands import cleaning
@@ -209,61 +242,5 @@ def clean(dry_run: bool, services: bool) -> None:
     sys.exit(cleaning.clean(dry_run=dry_run, services=services))
 
 
-@main.group()
-def image() -> None:
-    """The sandbox image every runtime uses."""
-
-
-@image.command(name="build")
-@click.option("--vm", is_flag=True, help="Also the boot layer that makes a virtual machine of it.")
-@click.option("--box", is_flag=True, help="Also the Vagrant box; prints how to add it.")
-def image_build(vm: bool, box: bool) -> None:
-    """Build the sandbox image from Debian packages, once; cached by its recipe."""
-    from bench import bootlayer
-    from bench import image as sandbox
-
-    def progress(text: str) -> None:
-        click.echo(text, err=True)
-
-    built = sandbox.build(progress)
-    click.echo(f"{built.tag}  {built.digest}")
-    if vm or box:
-        layer = bootlayer.build(built, progress)
-        click.echo(f"boot layer  {layer.digest}  {layer.disk}")
-    if box:
-        click.echo(f"vagrant box add --force {bootlayer.catalog(layer, progress)}")
-
-
-@image.command(name="show")
-def image_show() -> None:
-    """Print tag, digest and place of the sandbox image, and of its boot layer."""
-    from bench import bootlayer
-    from bench import image as sandbox
-
-    found = sandbox.find()
-    if found is None:
-        raise BenchError("there is no sandbox image yet", fix="bench image build")
-    click.echo(f"{found.tag}\n{found.digest}\n{found.root}")
-    layer = bootlayer.find(found)
-    if layer is not None:
-        click.echo(f"boot layer  {layer.digest}  kernel {layer.kernel_release}\n{layer.disk}")
-
-
-@image.command(name="rm")
-@click.argument("digest")
-def image_rm(digest: str) -> None:
-    """Remove a sandbox image from the cache, with the boot layers and Vagrant boxes made of it."""
-    from bench import bootlayer
-    from bench import image as sandbox
-    from bench.host.vm import vagrant
-
-    # The layers first: they name the image, and are found through it only.
-    removed = bootlayer.remove(digest)
-    if removed:
-        vagrant.forget_boxes()
-    if not sandbox.remove(digest) and not removed:
-        raise BenchError(f"there is no sandbox image {digest}", fix="bench image show")
-
-
-for command in (*COMMANDS, *FIGURES):
+for command in (*COMMANDS, *FIGURES, *IMAGES):
     main.add_command(command)

@@ -12,22 +12,31 @@ RUNS = Path("runs")
 """Where runs go unless a command is told otherwise."""
 
 
+RUNS_OPTION = click.option(
+    "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True,
+    help="The folder in which each run gets a directory.",
+)  # fmt: skip
+_WIDTH = click.option(
+    "--half-width", type=click.FloatRange(0.0005, 0.5),
+    help="Measure until the ratio is known to this share: 0.01 is ±1 %.",
+)  # fmt: skip
+_SUITE = click.option(
+    "--suite", default="startup", show_default=True,
+    help="What is started, and in its [gate] what counts as slower.",
+)  # fmt: skip
+_SEED = click.option("--seed", type=int, help="Of the random order of starts.  [default: from the clock]")
 _REPORT = click.option("--no-report", is_flag=True, help="Skip the HTML and PDF report.")
 
 
-@click.command()
+@click.command(short_help="Say whether one thing starts slower than another.")
 @click.argument("names", nargs=-1, required=True, metavar="REFERENCE CANDIDATE... | RUN RUN")
-@click.option("--arms", is_flag=True, help="The names are arms, even where directories are called so.")
-@click.option("--suite", default="startup", show_default=True, help="A suite of starts with a [gate].")
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Where runs go."
-)
-@click.option(
-    "--half-width", type=click.FloatRange(0.0005, 0.5), help="Measure until this narrow, e.g. 0.01."
-)
+@click.option("--arms", is_flag=True, help="The names are runtimes, even where directories are called so.")
+@_SUITE
+@RUNS_OPTION
+@_WIDTH
 @click.option("--seconds", type=click.FloatRange(1), help="Stop at the latest after this many seconds.")
-@click.option("--blocks", type=click.IntRange(1), help="Measure this many blocks, however narrow it gets.")
-@click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]")
+@click.option("--blocks", type=click.IntRange(1), help="Start each this many times, however narrow it gets.")
+@_SEED
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @_REPORT
 def compare(names: tuple[str, ...], arms: bool, as_json: bool, no_report: bool, **options: Any) -> None:
@@ -39,10 +48,12 @@ def compare(names: tuple[str, ...], arms: bool, as_json: bool, no_report: bool, 
     bench compare docker@app:old docker@app:new   two images that the engine holds
     bench compare runs/OLD runs/NEW               two run directories, by the ratios within each
 
-    Arms are started in turn, in random order, beside a second copy of the reference and the raw process,
-    until the interval of their ratio is narrow enough. A slow-down is measured twice before it is said.
+    REFERENCE and CANDIDATE are runtimes, with a variant or an image behind. They are started in turn, in
+    random order, beside a second copy of the reference and the raw process, until the interval of their
+    ratio is narrow enough. A slow-down is measured twice before it is said.
 
-    Exit status: 0 no slow-down was shown, 1 slower, 2 wrong usage, 3 nothing could be said, 130 interrupted.
+    Exit status: 0 no slow-down was shown, 1 slower, 2 wrong usage, 3 nothing could be said (undecided, or
+    the machine was disturbed), 130 interrupted.
     """
     from bench.commands import comparing, scope
 
@@ -50,20 +61,16 @@ def compare(names: tuple[str, ...], arms: bool, as_json: bool, no_report: bool, 
     sys.exit(comparing.compare(names, arms=arms, as_json=as_json, report=not no_report, **options))
 
 
-@click.command(name="check")
+@click.command(name="check", short_help="Compare in CI: JUnit, Markdown and a history.")
 @click.option(
     "--reference", default="namespace", show_default=True, help="What the candidate is held against."
 )
 @click.option(
     "--candidate", help="What is judged, e.g. docker:crun.  [default: the reference once more, A/A]"
 )
-@click.option("--suite", default="startup", show_default=True, help="A suite of starts with a [gate].")
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Where runs go."
-)
-@click.option(
-    "--half-width", type=click.FloatRange(0.0005, 0.5), help="Measure until this narrow, e.g. 0.01."
-)
+@_SUITE
+@RUNS_OPTION
+@_WIDTH
 @click.option(
     "--seconds",
     type=click.FloatRange(1),
@@ -71,7 +78,7 @@ def compare(names: tuple[str, ...], arms: bool, as_json: bool, no_report: bool, 
     show_default=True,
     help="Budget of one measurement; a slow-down is measured twice.",
 )
-@click.option("--seed", type=int, help="Seed of the random order.  [default: from the clock]")
+@_SEED
 @click.option("--junit", type=click.Path(path_type=Path), help="Write the result as JUnit XML.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write it as Markdown.")
 @click.option(
@@ -98,7 +105,8 @@ def check_(reference: str, candidate: str | None, aa: int | None, no_report: boo
 
     Without a candidate the reference is compared with itself: a check of the machine, which must stay silent.
 
-    Exit status: 0 no slow-down was shown, 1 slower, 2 wrong usage, 3 nothing could be said, 130 interrupted.
+    Exit status: 0 no slow-down was shown, 1 slower, 2 wrong usage, 3 nothing could be said (undecided, or
+    the machine was disturbed), 130 interrupted.
     """
     from bench.commands import checking, scope
     from bench.errors import UsageError
@@ -120,12 +128,12 @@ FORMATS = ["bencher", "csv", "github_action_benchmark", "junit", "markdown", "op
            "pytest_benchmark"]  # fmt: skip
 
 
-@click.command()
+@click.command(short_help="Write a comparison in the format of another tool.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A file.  [default: standard output]")
 def export(run: Path, form: str, output: Path | None) -> None:
-    """Write a comparison in the format of another tool: JUnit, OpenMetrics, a GitHub summary, and so on."""
+    """Write the comparison in RUN, a directory, in the format of another tool."""
     from bench.commands import exporting
 
     exporting.export(run, form, output)
@@ -154,12 +162,20 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _BRANCH = click.option("--branch", help="Only comparisons of this branch.")
 
 
-@click.group(name="history")
+@click.group(name="history", short_help="Many comparisons: since which commit is a start slower?")
 def history_() -> None:
-    """Many comparisons over time, in a folder or at a URL: did a start get slower, and since which commit?"""
+    """Many comparisons over time: did a start get slower, and since which commit?
+
+    \b
+    bench history add HISTORY runs/*     put comparisons into it; the first makes it
+    bench history check HISTORY          status 1 where the code became slower
+    bench history show HISTORY docker    one series, with its changes
+
+    HISTORY is a folder or a URL. A series is one ARM, which is what was compared, on one machine.
+    """
 
 
-@history_.command()
+@history_.command(short_help="Add comparisons; adding twice adds once.")
 @_HISTORY
 @click.argument("runs", nargs=-1, required=True)
 @_JSON
@@ -170,7 +186,7 @@ def add(history: str, runs: tuple[str, ...], as_json: bool) -> None:
     sys.exit(work.add(history, runs, as_json=as_json))
 
 
-@history_.command(name="list")
+@history_.command(name="list", short_help="List the series of HISTORY.")
 @_HISTORY
 @_BRANCH
 @_JSON
@@ -181,13 +197,14 @@ def list_(history: str, **options: Any) -> None:
     sys.exit(work.list_(history, **options))
 
 
-@history_.command()
+@history_.command(short_help="Show one series and the commits its changes fall between.")
 @_HISTORY
 @click.argument("arm")
 @click.argument("metric", default="start.ready")
 @click.option(
-    "--measure", type=click.Choice(["code", "absolute", "to raw"]), default="code", show_default=True
-)
+    "--measure", type=click.Choice(["code", "absolute", "to raw"]), default="code", show_default=True,
+    help="Candidate over reference, seconds, or over the raw process.",
+)  # fmt: skip
 @click.option("--fingerprint", default="", help="The machine, where several are in HISTORY.")
 @click.option("--image", default="", help="The image, where several are in HISTORY.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw it: a .svg or .png file.")
@@ -195,18 +212,21 @@ def list_(history: str, **options: Any) -> None:
 @_BRANCH
 @_JSON
 def show(history: str, arm: str, metric: str, **options: Any) -> None:
-    """Show one series with its changes and the range of commits each falls in."""
+    """Show one series, see `bench history list`, with its changes and the commits each falls between."""
     from bench.commands import history as work
 
     sys.exit(work.show(history, arm, metric, **options))
 
 
-@history_.command()
+@history_.command(short_help="Look for changes; status 1 where the code became slower.")
 @_HISTORY
 @_BRANCH
 @_JSON
 def check(history: str, **options: Any) -> None:
-    """Look for changes in every series. Exit status 1 where the code became slower and nobody answered it."""
+    """Look for changes in every series.
+
+    Exit status 1 where the code became slower and nobody answered it: accept, silence and bad are answers.
+    """
     from bench.commands import history as work
 
     sys.exit(work.check(history, **options))
@@ -215,8 +235,8 @@ def check(history: str, **options: Any) -> None:
 _MARKS = {
     "accept": "Take the level since COMMIT as the new normal.",
     "annotate": "Put a text at COMMIT.",
-    "silence": "Let nothing fail until a date; the changes are still shown.",
-    "bad": "Keep the comparison of that id out of every judgement; it stays in the history.",
+    "silence": "Let nothing fail until --expires; the changes are still shown.",
+    "bad": "Keep a comparison out of every judgement.",
 }
 
 
@@ -225,7 +245,7 @@ def _marking(kind: str, words: str) -> click.Command:
 
     @click.command(name=kind, help=words)
     @_HISTORY
-    @click.argument("commit", default="")
+    @click.argument("commit", default="", metavar="COMPARISON-ID" if kind == "bad" else "[COMMIT]")
     @click.option("--text", default="", help="Why.")
     @click.option("--arm", default="", help="Only this arm.")
     @click.option("--metric", default="", help="Only this metric.")

@@ -46,15 +46,18 @@ class Crowder:
         and `start.listening`, labelled by the number of residents beside."""
         origin, wall = self._clock(), time.strftime("%Y-%m-%dT%H:%M:%S%z")
         seen: list[Observation] = []
+        notes: list[str] = []
         reason, digest = "", arena.image.digest if arena.image else "host"
         try:
-            stopped = self._climb(case, arena, origin, seen)
+            stopped = self._climb(case, arena, origin, seen, notes)
         except (BenchError, OSError) as error:
             stopped = reason = str(error)
         levels = {o.labels["instances"] for o in seen if o.metric == "host.available"} - {"0", "after"}
         if len(levels) < LEAST_LEVELS:
             why = f"only {len(levels)} levels could be read: {stopped}"
             return broken(planned, case, digest, why), []
+        if reason:
+            notes.append(f"an error ended it at {len(levels)} levels: {reason}")
         took = self._clock() - origin
         tenant = TenantRecord("a", {}, Exit("exited", 0), 0.0, took, tuple(seen), facts={"stopped": stopped})
         record = TrialRecord(
@@ -71,12 +74,14 @@ class Crowder:
             workload_seconds=took,
             tenants=(tenant,),
             params=dict(case.params),
-            notes=(f"an error ended it at {len(levels)} levels: {reason}",) if reason else (),
+            notes=tuple(notes),
         )
         return record, []
 
-    def _climb(self, case: Case, arena: Arena, origin: float, seen: list[Observation]) -> str:
-        """Why it ended. What was read is added to `seen`."""
+    def _climb(
+        self, case: Case, arena: Arena, origin: float, seen: list[Observation], notes: list[str]
+    ) -> str:
+        """Why it ended. What was read is added to `seen`, what else happened to `notes`."""
         bounds = self._bounds(case)
         chosen = set(headroom.levels(bounds.most))
         costs: list[float] = []
@@ -97,8 +102,7 @@ class Crowder:
                 Observation(at, name, value, "bytes", {"instances": level}) for name, value in found.items()
             )
 
-        with self._opened(case, arena, 0):
-            pass
+        notes += self._rehearsed(case, arena)
         seen.append(Observation(self._clock() - origin, "quiet", footprint.settled(), "s"))
         read("0")
         with ExitStack() as stack:
@@ -120,6 +124,22 @@ class Crowder:
         places.clear()
         read("after")
         return why
+
+    def _rehearsed(self, case: Case, arena: Arena) -> list[str]:
+        """Open one and close it again; a note where that was only done with a second one.
+
+        An emulator may run a CPU no more from one moment on, which was seen once in dozens of machines: the
+        guest's kernel calls it stuck, and nothing is heard of the payload. No other runtime is let off.
+        """
+        try:
+            with self._opened(case, arena, 0):
+                return []
+        except BenchError as error:
+            if not self._runtimes[case.runtime].emulated():
+                raise
+            note = f"a machine made before the first was given up, and another one made: {error}"
+        with self._opened(case, arena, 0):
+            return [note]
 
     def _bounds(self, case: Case) -> headroom.Bounds:
         total = footprint.total()

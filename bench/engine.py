@@ -21,7 +21,6 @@ from bench.errors import BenchError
 from bench.model import (
     Case,
     Exit,
-    Observation,
     PlannedTrial,
     Reading,
     Sample,
@@ -31,11 +30,12 @@ from bench.model import (
     TrialRecord,
 )
 from bench.observe import Sampler
-from bench.runtimes import Arena, Process, Runtime, Sandbox
+from bench.printed import parse_output
+from bench.runtimes import Arena, Complaining, Process, Runtime, Sandbox
 
 OUTPUT_CAP = 8 * 2**20
 """Bytes of output kept of one stream of one tenant; a workload that prints more is killed."""
-KILL_GRACE = 5.0
+KILL_GRACE = 10.0
 """Seconds a killed workload has to be gone before it counts as lost."""
 
 
@@ -229,7 +229,9 @@ class Engine:
             one.ended = now
             one.exit = Exit("lost", detail="killed, and not gone after the grace period")
         elif one.killed_at is None and now > one.deadline:
-            self._kill(one, Exit("deadline", detail=f"still running after {one.deadline - one.started:g} s"))
+            why = one.sandbox.complaint() if isinstance(one.sandbox, Complaining) else ""
+            said = f"still running after {one.deadline - one.started:g} s{why and f': {why}'}"
+            self._kill(one, Exit("deadline", detail=said))
 
     def _kill(self, one: _Live, verdict: Exit) -> None:
         one.verdict = verdict
@@ -270,29 +272,6 @@ def broken(planned: PlannedTrial, case: Case, image: str, reason: str) -> TrialR
         planned.index, planned.block, case.id, case.experiment, case.runtime, "broken", reason, image, now,
         0.0, 0.0, (), dict(case.params),
     )  # fmt: skip
-
-
-def parse_output(chunks: Sequence[tuple[float, bytes]], origin: float) -> tuple[tuple[Observation, ...], int]:
-    """Observations in `chunks` of (monotonic arrival, bytes), and the number of lines that are none.
-
-    A line belongs to the moment its last byte arrived.
-    """
-    observations: list[Observation] = []
-    garbage = 0
-    rest = b""
-    for moment, data in [*chunks, (chunks[-1][0], b"\n")] if chunks else ():
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            if not line.strip():
-                continue
-            found = workloads.parse_line(line)
-            if found is None:
-                garbage += 1
-            else:
-                observations.append(
-                    Observation(moment - origin, found.metric, found.value, found.unit, found.labels)
-                )
-    return tuple(observations), garbage
 
 
 def _busy(tenants: Sequence[TenantRecord]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 
 class BenchError(Exception):
     """Anything this program refuses or fails to do; `exit_code` is what the command line returns."""
@@ -45,7 +47,41 @@ class SandboxError(BenchError):
     """A sandbox could not be opened, or died underneath the trial."""
 
 
+class UncleanError(BenchError):
+    """What a run made for its trials could not be removed; the trials themselves are done and on disk."""
+
+
 class RunFormatError(BenchError):
     """A run directory is truncated, foreign, or of a format this version cannot read."""
 
     exit_code = 2
+
+
+class _NoError(Exception):
+    """Nothing has failed: see `close`."""
+
+
+def close(stack: ExitStack) -> None:
+    """Close it, and have each clean-up that fails know of the one that failed before.
+
+    ExitStack links them only where an error is being handled meanwhile, so one is.
+    """
+    try:
+        raise _NoError
+    except _NoError:
+        stack.close()
+
+
+def under_way(error: BaseException) -> list[BenchError]:
+    """Other errors of this program that were under way when this one was raised, the first to happen last.
+
+    One that fails to clean up hides what made it clean up. The cause of an error is told by that error.
+    """
+    found: list[BenchError] = []
+    one: BaseException | None = error
+    while one is not None:
+        before = one.__context__
+        if isinstance(before, BenchError) and before is not one.__cause__:
+            found.append(before)
+        one = before
+    return found

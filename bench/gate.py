@@ -16,7 +16,7 @@ NAME = "gate"
 """File name of the gate in each tenant's scratch directory."""
 READY = b'{"event": "ready"}'
 """What a workload prints when its timed work could begin."""
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which tenants that are ready no longer wait for one that does not say so."""
 
 

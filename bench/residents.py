@@ -13,7 +13,7 @@ from dataclasses import replace
 from bench import factors
 from bench.errors import BenchError, HostError
 from bench.model import RESIDENTS, Case, Tenant
-from bench.runtimes import Arena, Process, Runtime, Sandbox
+from bench.runtimes import Arena, Complaining, Process, Runtime, Sandbox
 
 LISTENS = b"listening"
 """What the payload says last; from then on it only waits."""
@@ -71,17 +71,18 @@ def living(
     with runtime.open(tenant, arena) as sandbox:
         process = sandbox.start(command(sandbox), env)
         with contextlib.closing(process):
-            _await(process, tenant.name, seconds)
+            _await(process, sandbox, tenant.name, seconds)
             yield sandbox, process
 
 
-def _await(process: Process, name: str, seconds: float) -> None:
+def _await(process: Process, sandbox: Sandbox, name: str, seconds: float) -> None:
     """Read until the payload says that it listens."""
     said, until = b"", time.monotonic() + seconds
     while LISTENS not in said:
         left = until - time.monotonic()
         if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-            raise BenchError(f"the resident {name} does not listen after {seconds:g} s")
+            why = sandbox.complaint() if isinstance(sandbox, Complaining) else ""
+            raise BenchError(f"the resident {name} does not listen after {seconds:g} s{why and f': {why}'}")
         data = os.read(process.stdout, 4096)
         if not data:
             raise BenchError(f"the resident {name} ended before it listened: {said[-200:]!r}")

@@ -18,7 +18,7 @@ from bench import workload as workloads
 from bench.collectors import Collector
 from bench.crowding import Crowder
 from bench.engine import Engine, Interrupted, broken
-from bench.errors import BenchError
+from bench.errors import BenchError, UncleanError, close
 from bench.host import blockdev, cgroups, mounts
 from bench.host.cgroups import Cgroups
 from bench.image import Image
@@ -66,8 +66,13 @@ class Session:
             self._stack = opening.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        try:
+            close(self._stack)
+        except BenchError as error:
+            if failed is None:
+                raise UncleanError(error.message, fix=f"{error.fix}; or bench clean") from error
+            raise
         self.ledger.compact()
 
     def _prepare(self, stack: ExitStack) -> None:
@@ -128,6 +133,7 @@ class Session:
         path.mkdir(parents=True, exist_ok=True)
 
         def remove() -> None:
+            mounts.undo(str(path))  # of nothing, unless whoever mounted something could not unmount it
             mounts.undo_path(str(path))
             self.ledger.gone(entry)
 

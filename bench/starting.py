@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from bench import caching, calibration, moments, residents, several
+from bench import caching, calibration, moments, printed, residents, several
 from bench import workload as workloads
 from bench.asking import SOCKET, FailedStartError, ask, reach
 from bench.collectors import Collector
@@ -203,7 +203,7 @@ class Starter:
             stamp("started")
             deadline = origin + case.deadline
             for name, line in zip(("first", "listening"), self._lines(process, deadline), strict=False):
-                said = workloads.parse_line(line)
+                said = printed.parse_line(line)
                 if said is None or said.metric != f"event.{name}":
                     raise FailedStartError(f"the payload said {line[:200]!r} instead of the event '{name}'")
                 stamp(name)

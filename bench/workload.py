@@ -1,13 +1,11 @@
-"""Workload programs: finding them, reading the comment block they describe themselves in, their output.
+"""Workload programs: finding them, reading the comment block they describe themselves in, running them.
 
-The protocol is in `docs/workloads.md`. Reading files happens in `names`, `path` and `find` only;
-`parse_header`, `argv` and `parse_line` are pure.
+The protocol is in `docs/workloads.md`; what they print is read by `bench.printed`. Reading files happens in
+`names`, `path` and `find` only; `parse_header` and `argv` are pure.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -16,10 +14,8 @@ from typing import Any, Literal, cast
 
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
-from bench.model import Metric, Observation, Scalar, Workload
-
-MAX_LINE = 64 * 1024
-"""Bytes of the longest line that can be an observation; a longer one is garbage."""
+from bench.model import Metric, Scalar, Workload
+from bench.printed import METRIC
 
 COMPILED = "/usr/lib/isobench"
 """Where the image has the workloads that are C sources."""
@@ -28,9 +24,6 @@ _OPEN, _CLOSE = "# /// bench", "# ///"
 _KEYS = ("title", "area", "needs", "args", "metrics")
 _BETTER = ("higher", "lower", "none")
 _ARG = re.compile(r"[a-z][a-z0-9_]*\Z")
-_METRIC = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*\Z")
-_EVENT = re.compile(r"[a-z][a-z0-9_]*\Z")
-_NAME_CHARACTERS = 200
 
 
 # --- where the programs are --------------------------------------------------------------------
@@ -166,7 +159,7 @@ def _metrics(table: object, name: str) -> tuple[Metric, ...]:
 
 
 def _metric(key: str, value: object, name: str) -> Metric:
-    if not _METRIC.match(key):
+    if not METRIC.match(key):
         raise _wrong(name, f"metrics.{key}: not a dotted name", "use small letters, digits, '_' and '.'")
     if not isinstance(value, dict) or not isinstance(value.get("unit"), str):
         raise _wrong(name, f"metrics.{key}: has no unit", f'write the name in quotes: [metrics."{key}"]')
@@ -246,57 +239,3 @@ def _spell(value: Scalar) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-# --- the output --------------------------------------------------------------------------------
-
-
-def parse_line(line: bytes, time: float = 0.0) -> Observation | None:
-    """The observation of one line of output, stamped `time`, or None where the line is garbage.
-
-    A value that the workload could not have is None, with its reason in the label "reason". An
-    event becomes the metric `event.NAME` of value 1. Never raises.
-    """
-    if len(line) > MAX_LINE:
-        return None
-    try:
-        fact = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fact, dict):
-        return None
-    if "event" in fact:
-        event = fact["event"]
-        alone = len(fact) == 1 and isinstance(event, str) and len(event) <= _NAME_CHARACTERS
-        return Observation(time, f"event.{event}", 1.0, "1") if alone and _EVENT.match(event) else None
-    return _observation(fact, time)
-
-
-def _observation(fact: dict[str, Any], time: float) -> Observation | None:
-    metric, unit, labels = fact.get("metric"), fact.get("unit", ""), fact.get("labels", {})
-    if not isinstance(metric, str) or len(metric) > _NAME_CHARACTERS or not _METRIC.match(metric):
-        return None
-    if not isinstance(labels, dict) or "value" not in fact:
-        return None
-    texts = [unit, fact.get("reason", ""), *labels, *labels.values()]
-    if not all(isinstance(text, str) and _storable(text) for text in texts):
-        return None
-    value = fact["value"]
-    if value is None:
-        return Observation(time, metric, None, unit, {**labels, "reason": fact.get("reason") or "none given"})
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return Observation(time, metric, number, unit, labels) if math.isfinite(number) else None
-
-
-def _storable(text: str) -> bool:
-    """False for lone surrogates: JSON can spell them, no file of the run directory can hold them."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

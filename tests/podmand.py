@@ -25,7 +25,7 @@ def running(directory: Path) -> Iterator[None]:
         start_new_session=True, cwd=directory,
     )  # fmt: skip
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while not services.answers(engines.PODMAN_SOCKET):
             assert process.poll() is None
             assert time.monotonic() < until, "podman's service does not answer"

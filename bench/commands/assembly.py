@@ -151,7 +151,9 @@ def facts_of(host: Host) -> HostFacts:
     versions: dict[str, Scalar | None] = {}
     for name, runtime in host.runtimes.items():
         if isinstance(runtime, runtime_registry.Versioned) and not host.missing(name):
-            versions |= {f"version.{program}": version for program, version in runtime.software().items()}
+            versions |= {
+                f"{facts.VERSION}{program}": version for program, version in runtime.software().items()
+            }
     return replace(found, state={**found.state, **versions})
 
 
@@ -193,7 +195,7 @@ def with_limits(suite: Suite, assignments: Sequence[str]) -> Suite:
         if name not in used:
             raise UsageError(
                 f"suite '{suite.name}' does not test the limit '{name}'",
-                fix=f"it tests: {', '.join(sorted(used)) or 'no single limit'}",
+                fix=f"it tests: {', '.join(sorted(used))}" if used else "leave --limit out",
             )
     return replace(suite, experiments=tuple(_replace(e, values) for e in suite.experiments))
 

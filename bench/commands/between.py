@@ -46,6 +46,8 @@ class Between:
     judged: tuple[Judged, ...]
     state: Mapping[str, tuple[Scalar | None, Scalar | None]]
     """Facts of state that differ: the first run's and the second's."""
+    programs: Mapping[str, tuple[str, str]]
+    """Programs that carried out runtimes of both runs in versions that differ."""
     notes: tuple[str, ...]
 
 
@@ -106,7 +108,12 @@ def held(first: Side, second: Side) -> Between:
         for name in dict.fromkeys([*first.state, *second.state])
         if first.state.get(name) != second.state.get(name)
     }
-    return Between(first.id, second.id, tuple(pairs), tuple(judged), state, tuple(notes))
+    programs = {
+        name: (version, second.programs[name])
+        for name, version in first.programs.items()
+        if second.programs.get(name, version) != version
+    }
+    return Between(first.id, second.id, tuple(pairs), tuple(judged), state, programs, tuple(notes))
 
 
 def _policies(first: Side, second: Side) -> list[str]:
@@ -206,6 +213,9 @@ def lines(one: Side, other: Side, found: Between) -> list[str]:
     if any(pair.word in ("higher", "lower") for pair in found.pairs):
         said.append("A changed ratio to the raw process is a reason to measure, and no verdict.")
     said += [f"note: {note}" for note in found.notes]
+    if found.programs:
+        listed = "; ".join(f"{name} {a} / {b}" for name, (a, b) in found.programs.items())
+        said.append(f"programs of other versions, which a change may come from, first / second: {listed}")
     if found.state:
         listed = "; ".join(f"{name} {a} / {b}" for name, (a, b) in found.state.items())
         said.append(f"state that differs, first / second: {listed}")

@@ -15,7 +15,7 @@ import msgspec
 from bench import plan as planning
 from bench import store
 from bench.commands import apart, assembly
-from bench.errors import BenchError, NothingToRunError, UsageError
+from bench.errors import BenchError, NothingToRunError, UncleanError, UsageError
 from bench.feasible import Host
 from bench.model import Finding, Plan
 from bench.store import RunDirectory
@@ -52,11 +52,19 @@ def run(runs: Path, resume: Path | None, *, as_json: bool, report: bool, options
 
     began = time.monotonic()
     with opened(runs, resume, options) as (directory, host):
+        unclean: UncleanError | None = None
+        interrupted = False
         with Display(directory, quiet=as_json) as display:
-            interrupted = carry_out(
-                directory, host, display, more=lambda go_on: decide_more(directory, display.note, go_on)
-            )
-        return conclude(directory, began, as_json=as_json, report=report, interrupted=interrupted)
+            try:
+                interrupted = carry_out(
+                    directory, host, display, more=lambda go_on: decide_more(directory, display.note, go_on)
+                )
+            except UncleanError as error:
+                unclean = error
+        status = conclude(directory, began, as_json=as_json, report=report, interrupted=interrupted)
+        if unclean is not None:
+            raise unclean
+        return status
 
 
 @contextlib.contextmanager

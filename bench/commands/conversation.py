@@ -17,7 +17,7 @@ import click
 from bench.commands.testbed import ENVIRONMENT, Testbed
 from bench.errors import SandboxError
 from bench.model import Exit
-from bench.sandboxes.machine import last_words
+from bench.sandboxes.console import last_words
 
 PATIENCE = 120.0
 """Seconds an interrupted program has to clean up inside before it is killed."""

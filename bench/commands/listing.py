@@ -22,7 +22,10 @@ def lines(what: str | None, runs: Path) -> Iterator[str]:
     for kind in kinds:
         if not what:
             yield f"{kind}:"
-        for name, title in _entries(kind, runs):
+        entries = list(_entries(kind, runs))
+        if kind == "runs" and not entries:
+            yield f"{'' if what else '  '}none below {runs}/ yet; the first is made by: bench run"
+        for name, title in entries:
             yield f"{'' if what else '  '}{name:<22}{title}".rstrip()
 
 

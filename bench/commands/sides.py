@@ -15,8 +15,14 @@ from bench.comparison import estimate
 from bench.comparison.between import Anchored
 from bench.errors import RunFormatError, UsageError
 from bench.frames import Run
+from bench.host.facts import VERSION
 from bench.model import Comparison, Policy, Ratio, Scalar
 
+INSIDE = (
+    "engine.version", "engine.storage", "engine.cgroup_driver", "engine.cgroup_version",
+    "engine.default_runtime", "machine.kernel", "machine.qemu",
+)  # fmt: skip
+"""Facts of a trial that say by what it was carried out inside a machine, where the host cannot look."""
 Ratios = dict[str, dict[str, Anchored]]
 """By metric and by what is compared."""
 
@@ -29,6 +35,8 @@ class Side:
     title: str
     identity: Mapping[str, Scalar | None]
     state: Mapping[str, Scalar | None]
+    programs: Mapping[str, str]
+    """Versions of what carried the runtimes out, by its name; inside a machine behind the runtime's."""
     images: frozenset[str]
     policy: Mapping[str, Policy]
     reference: str = ""
@@ -110,10 +118,22 @@ def _of_comparison(run: Run, found: Comparison) -> Side:
     void = {(j.metric, j.arm): j.reason for j in found.judged if j.outcome == "invalid"}
     title = f"{run.path.name}, {what}, {found.blocks} blocks, {found.created}"
     images = frozenset(part for part in found.image.split(", ") if part)
+    state, programs = _state(run)
     return Side(
-        run.id, title, run.host.identity, run.host.state, images, found.policy, found.reference,
+        run.id, title, run.host.identity, state, programs, images, found.policy, found.reference,
         code, again, raw, void, middle,
     )  # fmt: skip
+
+
+def _state(run: Run) -> tuple[dict[str, Scalar | None], dict[str, str]]:
+    """The state of the host apart from the versions in it, and these with those that trials told of."""
+    state = {k: v for k, v in run.host.state.items() if not k.startswith(VERSION)}
+    told = {k.removeprefix(VERSION): {str(v)} for k, v in run.host.state.items() if k.startswith(VERSION)}
+    for record in run.records:
+        for fact, value in (f for tenant in record.tenants for f in tenant.facts.items()):
+            if fact in INSIDE and value is not None:
+                told.setdefault(f"{record.runtime} {fact}", set()).add(str(value))
+    return state, {name: " and ".join(sorted(seen)) for name, seen in told.items()}
 
 
 def _of(
@@ -135,4 +155,4 @@ def _of_starts(run: Run) -> Side:
                     raw[metric][f"{arm}, {name}" if name else arm] = Anchored(ratio)
     title = f"{run.path.name}, suite {run.plan.suite.name}, {run.plan.blocks} blocks, {run.created}"
     images = frozenset(r.image for r in run.records)
-    return Side(run.id, title, run.host.identity, run.host.state, images, policy, raw=raw)
+    return Side(run.id, title, run.host.identity, *_state(run), images, policy, raw=raw)

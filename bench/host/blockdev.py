@@ -18,6 +18,8 @@ from bench.ledger import Ledger
 
 __all__ = ["Device", "Disk", "disk", "resolve", "swapfile", "swaps", "undo_loop", "undo_swap"]
 
+LET_GO = 20.0
+"""Seconds a loop device has to be let go of by the last user of a mount that is out of sight already."""
 COLUMNS = "NAME,BACK-INO,BACK-MAJ:MIN"
 
 
@@ -139,7 +141,7 @@ def undo_loop(name: str) -> None:
     for device in loops(name):
         tool(["losetup", "--detach", device], f"{device} cannot be detached")
     # While a mount still uses the device the kernel only notes the wish to detach it.
-    if not wait_for(lambda: not loops(name), 5.0):
+    if not wait_for(lambda: not loops(name), LET_GO):
         raise HostError(f"{name} is still attached: {', '.join(loops(name))}", fix=f"losetup -j {name}")
 
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from bench.errors import HostError, LimitNotSetError, SandboxError
 from bench.host import cgroups, oci
-from bench.host.launch import START_DEADLINE, NativeProcess, cpu_seconds
+from bench.host.child import START_DEADLINE, NativeProcess
+from bench.host.launch import cpu_seconds
 from bench.host.mounts import tool
 from bench.host.place import load_libc
 from bench.ledger import Ledger

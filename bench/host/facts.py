@@ -15,6 +15,8 @@ from bench.host import cgroups
 from bench.model import HostFacts, Scalar
 
 Facts = dict[str, Scalar | None]
+VERSION = "version."
+"""What the state calls a program whose version it tells begins with."""
 
 
 def read(root: Path = Path("/")) -> HostFacts:

@@ -18,7 +18,7 @@ from bench.ledger import process_start
 if TYPE_CHECKING:
     from bench.ledger import Ledger
 
-READY_DEADLINE = 10.0
+READY_DEADLINE = 30.0
 PORT = 5201
 _LISTEN = "0A"  # TCP_LISTEN in the kernel's enum, as /proc/net/tcp prints it
 

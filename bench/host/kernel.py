@@ -25,6 +25,8 @@ SLAVE = 0x80000
 """MS_SLAVE of mount(2)."""
 BIND = 0x1000
 """MS_BIND of mount(2)."""
+DETACH, NO_LINK = 0x2, 0x8
+"""MNT_DETACH and UMOUNT_NOFOLLOW of umount2(2)."""
 LIFE = 30
 """Seconds after which an idle child ends by itself, should nobody be left to end it."""
 _PR_SET_PDEATHSIG = 1
@@ -73,9 +75,9 @@ def mount(source: str, point: str, fstype: str, flags: int = 0, options: str = "
     _checked(load_libc().mount(*words, ctypes.c_ulong(flags), options.encode() or None))
 
 
-def unmount(point: str) -> None:
-    """Unmount as umount(2) does."""
-    _checked(load_libc().umount2(point.encode(), 0))
+def unmount(point: str, flags: int = 0) -> None:
+    """Unmount what was mounted last at that path, see umount(2)."""
+    _checked(load_libc().umount2(os.fsencode(point), flags))
 
 
 def flush(directory: str) -> None:

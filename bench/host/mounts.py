@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -20,7 +21,6 @@ from typing import TYPE_CHECKING
 
 from bench.errors import HostError
 from bench.host import kernel
-from bench.host.launch import wait_for
 from bench.ledger import Ledger, state_dir
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 MARK = ".isobench"
 DEADLINE = 60.0
-BUSY = 2.0
+BUSY, LAST, STEP = 2.0, 3.0, 0.02
+"""Seconds for which a busy mount is waited for, for which one that stays even then is, and between tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +125,36 @@ def mounted(point: Path, options: Sequence[str], ledger: Ledger, source: str = "
 def undo(name: str) -> None:
     """Unmount everything at and below the mount point `name`; nothing to do is fine.
 
-    HostError where the path is not ours, or where it stays busy even for a lazy unmount.
+    The table is read anew after every step: with one mount of a propagation group others of the same name go,
+    and what lies below one comes to light. What is busy is tried again for `BUSY` seconds, and is then taken
+    out of sight, to be gone when its last user ends. HostError where the path is not ours, or where something
+    is still there `LAST` seconds later, with the kernel's answer.
     """
     path = Path(os.path.realpath(name))
-    below = mounts_below(str(path), mounts())
-    if not below:
-        return
-    if not ours(path):
+    if mounts_below(str(path), mounts()) and not ours(path):
         raise HostError(f"{path} is a mount this program did not make", fix=f"umount {path}, if it is yours")
-    for point in below:
-        if point not in {m.point for m in mounts()}:
-            continue  # went away with another one of a propagation group
-        if not wait_for(lambda point=point: _unmounted(point), BUSY):  # type: ignore[misc]
-            # Last resort: out of sight at once, gone when the last user ends.
-            tool(["umount", "--lazy", "--", point], f"{point} cannot be unmounted even lazily")
+    patient = time.monotonic() + BUSY
+    while below := mounts_below(str(path), mounts()):
+        refused = _refused(below[0], lazily=time.monotonic() > patient)
+        if refused and time.monotonic() > patient + LAST:
+            raise HostError(
+                f"{below[0]} cannot be unmounted even lazily: {refused.strerror}",
+                fix=f"umount --lazy {below[0]}",
+            ) from refused
+        time.sleep(STEP if refused else 0)
 
 
-def _unmounted(point: str) -> bool:
-    with contextlib.suppress(HostError):
-        tool(["umount", "--", point], f"{point} cannot be unmounted")
-        return True
-    return False
+def _refused(point: str, *, lazily: bool) -> OSError | None:
+    """Unmount what was mounted last at that path; the kernel's answer where it does not."""
+    answer = None
+    for flags in (0, kernel.DETACH) if lazily else (0,):
+        try:
+            kernel.unmount(point, kernel.NO_LINK | flags)
+        except OSError as error:
+            answer = error
+        else:
+            return None
+    return answer
 
 
 def undo_path(name: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import SandboxError
-from bench.host.launch import START_DEADLINE, NativeProcess
+from bench.host.child import START_DEADLINE, NativeProcess
 from bench.host.place import OOM_SCORE, Place
 
 _HIGH = 64

@@ -110,6 +110,14 @@ class Stamping(Protocol):
         """
 
 
+@runtime_checkable
+class Complaining(Protocol):
+    """A sandbox that may know why nothing is heard of its workload: a machine, whose kernel has a console."""
+
+    def complaint(self) -> str:
+        """Why it goes no further, in words of its own; "" where nothing is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arena:
     """What the engine gives a trial: where its sandboxes may live and with what."""

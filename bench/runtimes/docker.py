@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.errors import BenchError, LimitNotSetError, SandboxError, UsageError
 from bench.host import cgroups, engines, oci
 from bench.model import LAYER, NETWORK, NETWORKS, PORT, Missing, Tenant
-from bench.sandboxes import container_config
+from bench.sandboxes import container_config, tenancy
 from bench.sandboxes.container import ContainerSandbox
 from bench.sandboxes.container_place import Here
-from bench.sandboxes.native import tenant_scratch
+from bench.sandboxes.native_runtime import NativeRuntime
 from bench.workload import COMPILED
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.runtimes import Arena, Ground, Sandbox
 
 
-class Runtime:
+class Runtime(NativeRuntime):
     """Docker, with the OCI runtime of the variant (`docker:runsc`), or of an image (`docker@app:new`).
 
     Such an image is one that the engine holds; nothing is pulled. It is started with the same payload, past
@@ -36,11 +36,8 @@ class Runtime:
 
     name: ClassVar[str] = "docker"
     title: ClassVar[str] = "Docker container"
-    baseline: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = container_config.CONTROLS
-    stops: ClassVar[bool] = True
-    own_kernel: ClassVar[bool] = False
-    needs_image: ClassVar[bool] = True
+    seconds: ClassVar[float] = 0.7
     networks: frozenset[str] = frozenset(NETWORKS)
     engine: ClassVar[engines.Kind] = "docker"
 
@@ -48,7 +45,7 @@ class Runtime:
         name, at, self._reference = (variant or "").partition("@")
         if at and not self._reference:
             raise UsageError(f"{self.name}@ names no image", fix=f"{self.name}@IMAGE")
-        self.variant = name or None
+        super().__init__(name or None)
         self._digest = ""
         if self.variant == "runsc":
             self.networks = frozenset({"none"})  # it runs here with --network=none
@@ -102,7 +99,7 @@ class Runtime:
                 if _is_root()
                 else Missing(limit, "only root can shape a container's veth", "run as root")
             )
-        missing = cgroups.detect().lacks(limit)
+        missing = super().lacks(limit)
         if missing or limit != "io.weight":
             return missing
         client = engines.connect(self.engine)
@@ -121,18 +118,6 @@ class Runtime:
         client = self._client()
         with contextlib.closing(client):
             return engines.software(client, self.variant)
-
-    def cost(self) -> float:
-        """Seconds to create, start and remove a container."""
-        return 0.7
-
-    def refuses(self, tenant: Tenant) -> Missing | None:
-        """Nothing beyond what `lacks` says: the kernel is asked when a sandbox is opened."""
-        return None
-
-    def emulated(self) -> bool:
-        """False: what runs inside runs on the host's own CPU."""
-        return False
 
     def trees(self, image: Image) -> Sequence[Path]:
         """The layers of the image as the engine's storage driver keeps them."""
@@ -175,7 +160,7 @@ class Runtime:
             stack.callback(client.close)
             own = self.own_image()
             image = own or engines.ensure_image(client, arena.image)
-            scratch = stack.enter_context(tenant_scratch(tenant, arena))
+            scratch = stack.enter_context(tenancy.scratch(tenant, arena))
             name = container_config.container_name(arena.run, arena.trial, tenant.name)
             network, peer = "none", None
             level = arena.params.get(NETWORK, "none")

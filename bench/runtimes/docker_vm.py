@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError, LimitNotSetError, SandboxError, UsageError
 from bench.host import engines
-from bench.host.vm import accelerator
+from bench.host.vm import accelerator, libvirtd
 from bench.model import Missing, Tenant
 from bench.runtimes import libvirt
 from bench.sandboxes import container_config, engine_machine
@@ -61,6 +61,10 @@ class Runtime:
         if importlib.util.find_spec("docker") is None:
             missing.append(Missing("docker-py", "docker-py is not installed", "pip install docker"))
         return missing
+
+    def software(self) -> Mapping[str, str]:
+        """libvirt and the QEMU it runs. What the engine inside is stands in every trial."""
+        return libvirtd.versions()
 
     def lacks(self, limit: str) -> Missing | None:
         """Nothing known before the machine is up: its kernel is the boot layer's, with cgroup v2."""

@@ -101,11 +101,7 @@ class Runtime:
 
     def software(self) -> Mapping[str, str]:
         """libvirt and the QEMU it runs."""
-        connection = libvirtd.connect()
-        if isinstance(connection, Missing):
-            return {}
-        with contextlib.closing(connection):
-            return libvirtd.software(connection)
+        return libvirtd.versions()
 
     def lacks(self, limit: str) -> Missing | None:
         """Why libvirt cannot hold `limit` for this user, network or kernel, if so."""
@@ -187,6 +183,7 @@ class Runtime:
                 arena.disk.number if arena.disk else None, recorded,
                 at_once=arena.launcher is not None,
                 stamped=stamped,
+                serial=made.serial_log,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox

@@ -15,11 +15,11 @@ from bench.host import bridge, cgroups, mechanisms, network
 from bench.host.software import version
 from bench.model import ENTRY, KINDS, UNSHARED, Missing, Scalar, Tenant
 from bench.runtimes import Arena, Ground, Sandbox
-from bench.sandboxes import joining, native, unshared
+from bench.sandboxes import joining, native, tenancy, unshared
+from bench.sandboxes.native_runtime import NativeRuntime
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
-    from bench.image import Image
 
 INFO_FD = 3  # the first descriptor that `park` hands on
 # Each v1 hierarchy under its own name; "io" is the v2 name of what v1 calls blkio.
@@ -29,20 +29,14 @@ V1_NAMES = {
 TOLD = sorted(set(KINDS) - {"time", "user"})  # what bubblewrap names as it makes it
 
 
-class Runtime:
+class Runtime(NativeRuntime):
     """Limits of a cgroup, plus new mount, PID, IPC, UTS, cgroup and network namespaces."""
 
     name: ClassVar[str] = "namespace"
     title: ClassVar[str] = "namespaces (bubblewrap)"
-    baseline: ClassVar[bool] = False
-    stops: ClassVar[bool] = True
-    own_kernel: ClassVar[bool] = False
-    needs_image: ClassVar[bool] = True
+    seconds: ClassVar[float] = 0.09
     networks: frozenset[str] = frozenset({"none", "bridge"})
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS | {"net.egress"}
-
-    def __init__(self, variant: str | None = None) -> None:
-        self.variant = variant
 
     def requires(self) -> Sequence[Missing]:
         """Bubblewrap, and cgroups that this user may make."""
@@ -55,7 +49,7 @@ class Runtime:
     def lacks(self, limit: str) -> Missing | None:
         """Why `limit` cannot be enforced here: the kernel's cgroups, or root for the network."""
         if limit != "net.egress":
-            return cgroups.detect().lacks(limit)
+            return super().lacks(limit)
         if os.geteuid() != 0:
             return Missing(limit, "only root can shape a network link", "run as root")
         return None
@@ -63,11 +57,11 @@ class Runtime:
     @contextlib.contextmanager
     def _opened(self, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
         with ExitStack() as stack:
-            group = stack.enter_context(native.tenant_group(tenant, arena))
+            group = stack.enter_context(tenancy.group(tenant, arena))
             device = arena.disk.number if arena.disk else None
             native.limit(group, tenant, self.controls, device)
-            scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
-            pair = stack.enter_context(native.tenant_network(tenant, arena))
+            scratch = stack.enter_context(tenancy.scratch(tenant, arena))
+            pair = stack.enter_context(tenancy.network(tenant, arena))
             joined = stack.enter_context(joining.joined(arena))
             info, writer = os.pipe()
             stack.callback(os.close, info)
@@ -101,25 +95,9 @@ class Runtime:
         """What makes the namespaces."""
         return version("bwrap")
 
-    def cost(self) -> float:
-        """Seconds to park a process in its cgroup and namespaces."""
-        return 0.09
-
-    def refuses(self, tenant: Tenant) -> Missing | None:
-        """Nothing beyond what `lacks` says: the kernel is asked when a sandbox is opened."""
-        return None
-
-    def emulated(self) -> bool:
-        """False: what runs inside runs on the host's own CPU."""
-        return False
-
-    def trees(self, image: Image) -> Sequence[Path]:
-        """The image's own tree."""
-        return (image.root,)
-
     def lasting(self, ground: Ground) -> AbstractContextManager[None]:
         """The bridge its sandboxes join, where a case asks for one."""
-        return bridge.opened(ground.ledger, ground.run) if ground.networked else contextlib.nullcontext()
+        return bridge.opened(ground.ledger, ground.run) if ground.networked else super().lasting(ground)
 
     def open(self, tenant: Tenant, arena: Arena) -> AbstractContextManager[Sandbox]:
         """A process parked in its cgroup and network namespace; the others are made as it starts.

@@ -24,6 +24,7 @@ class Runtime(DockerRuntime):
     name: ClassVar[str] = "podman"
     title: ClassVar[str] = "Podman container"
     engine: ClassVar[engines.Kind] = "podman"
+    seconds: ClassVar[float] = 1.2
     networks: frozenset[str] = frozenset({"none"})
     # Podman makes a network's bridge only when the command starts: no peer could be there before.
     controls: ClassVar[frozenset[str]] = DockerRuntime.controls - {"net.egress"}
@@ -33,10 +34,6 @@ class Runtime(DockerRuntime):
         raise SandboxError("Podman makes a network's bridge only when a command starts, so there is no peer",
                            fix="use the docker or the namespace runtime")  # fmt: skip
         yield
-
-    def cost(self) -> float:
-        """Seconds to create, start and remove a container, with a monitor process each."""
-        return 1.2
 
     def _extra(self) -> dict[str, Any]:
         """Limits of files and processes that need no raising: Podman's defaults would, and not all may."""

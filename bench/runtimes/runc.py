@@ -23,12 +23,12 @@ from bench.host.cgroups import files
 from bench.host.software import version
 from bench.model import HOOKS, Missing, Scalar, Tenant
 from bench.sandboxes import filter as filters
-from bench.sandboxes import joining, native
+from bench.sandboxes import joining, native, tenancy
+from bench.sandboxes.native_runtime import NativeRuntime
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
     from bench.host.network import Pair
-    from bench.image import Image
     from bench.runtimes import Arena, Ground, Sandbox
 
 
@@ -36,20 +36,17 @@ STAMPS = "moments"
 """Name of the file in the tenant's scratch directory that hooks stamp into."""
 
 
-class Runtime:
+class Runtime(NativeRuntime):
     """The OCI runtime under the engines, spoken to without one: `runc`, `runc:crun`, `runc:ns+caps`."""
 
     name: ClassVar[str] = "runc"
     title: ClassVar[str] = "OCI bundle (runc)"
-    baseline: ClassVar[bool] = False
-    own_kernel: ClassVar[bool] = False
-    needs_image: ClassVar[bool] = True
+    seconds: ClassVar[float] = 0.2
     networks: frozenset[str] = frozenset({"none", "bridge"})
-    stops: ClassVar[bool] = True
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS | {"net.egress"}
 
     def __init__(self, variant: str | None = None) -> None:
-        self.variant = variant
+        super().__init__(variant)
         self.words = mechanisms.chosen(variant) if variant and mechanisms.is_named(variant) else ()
         """The mechanisms it has; () for the bundle with all that it needs by itself."""
         self.command = "runc" if self.words else variant or "runc"
@@ -82,27 +79,11 @@ class Runtime:
 
     def lacks(self, limit: str) -> Missing | None:
         """Why this kernel's cgroups cannot hold `limit`, if so; root, who runs this, shapes links."""
-        return None if limit == "net.egress" else cgroups.detect().lacks(limit)
+        return None if limit == "net.egress" else super().lacks(limit)
 
     def software(self) -> Mapping[str, str]:
         """The OCI runtime."""
         return version(self.command)
-
-    def cost(self) -> float:
-        """Seconds to create, start and delete a container."""
-        return 0.2
-
-    def refuses(self, tenant: Tenant) -> Missing | None:
-        """Nothing beyond what `lacks` says: the kernel is asked when a sandbox is opened."""
-        return None
-
-    def emulated(self) -> bool:
-        """False: what runs inside runs on the host's own CPU."""
-        return False
-
-    def trees(self, image: Image) -> Sequence[Path]:
-        """The image's own tree."""
-        return (image.root,)
 
     @contextlib.contextmanager
     def lasting(self, ground: Ground) -> Iterator[None]:
@@ -130,7 +111,7 @@ class Runtime:
         group = arena.guard.child(tenant.name)
         device = arena.disk.number if arena.disk else None
         with ExitStack() as stack:
-            scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
+            scratch = stack.enter_context(tenancy.scratch(tenant, arena))
             joined = stack.enter_context(self._network(tenant, arena))
             directory = arena.scratch / f"{tenant.name}.bundle"
             directory.mkdir()
@@ -176,7 +157,7 @@ class Runtime:
                 server = network.loopback_server(arena) if "peer" in arena.needs else None
                 yield Joined(peer=stack.enter_context(server) if server else None)
                 return
-            pair = stack.enter_context(native.tenant_network(tenant, arena))
+            pair = stack.enter_context(tenancy.network(tenant, arena))
             if pair is not None:
                 yield Joined(network.NETNS_DIR / pair.netns, pair.peer, pair)
             elif mechanisms.NET in self.words:

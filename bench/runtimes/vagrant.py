@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
 from bench import bootlayer
 from bench.errors import LimitNotSetError, SandboxError, UsageError
 from bench.host import cgroups
+from bench.host.software import version
 from bench.host.vm import accelerator, disks, domain, libvirtd, limits, links, live, vagrant
 from bench.image import find as find_image
 from bench.model import Missing, Scalar, Tenant
@@ -72,6 +73,10 @@ class Runtime:
                 Missing("box", "the sandbox image has no Vagrant box yet", "sudo bench image build --box"),
             )
         return ()
+
+    def software(self) -> Mapping[str, str]:
+        """Vagrant, libvirt and the QEMU it runs."""
+        return {**version("vagrant"), **libvirtd.versions()}
 
     def lacks(self, limit: str) -> Missing | None:
         """Why this kernel cannot hold the limit for QEMU, if so."""

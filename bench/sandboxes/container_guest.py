@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import SandboxError
 from bench.host import cgroups, engines
+from bench.host.cgroups.group import DRAIN
 from bench.model import Reading, Sample, Scalar
 from bench.sandboxes import machine
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from bench.host.vm.watching import Watch
     from bench.sandboxes.engine_machine import EngineMachine
 
-PATIENCE = 10.0
-"""Seconds the agent has to kill what is inside; after that its machine is killed instead."""
+PATIENCE = DRAIN + 10.0
+"""Seconds the agent has to kill what is inside; after that its machine is killed instead. The agent itself
+waits for what it has killed, and on an emulated CPU of a busy host it answers late."""
 OOM_KILL = "memory.events.oom_kill"
 
 

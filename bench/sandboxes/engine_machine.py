@@ -20,7 +20,7 @@ from bench.errors import SandboxError
 from bench.host import cgroups, engines
 from bench.host.vm import accelerator, disks, domain, libvirtd, machines
 from bench.model import Missing, Scalar
-from bench.sandboxes import engine_disk, machine
+from bench.sandboxes import console, engine_disk, machine
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -78,7 +78,7 @@ class EngineMachine:
         """The error for a trial under which the machine died."""
         why = self.channel.failure or "its QEMU ended"
         return SandboxError(
-            f"the hidden machine of the engine died: {why}{machine.last_words(self.serial)}",
+            f"the hidden machine of the engine died: {why}{console.last_words(self.serial)}",
             fix=f"read {self.serial}",
         )
 
@@ -121,7 +121,7 @@ def booted(ground: Ground, attempt: int, partition: str | None) -> Iterator[Engi
             prepared = _prepared(ground, ground.image, made, disk, running, channel, seconds, stack)
         except SandboxError as error:
             raise SandboxError(
-                f"{error.message}{machine.last_words(made.serial_log)}", fix=error.fix
+                f"{error.message}{console.last_words(made.serial_log)}", fix=error.fix
             ) from error
         version = libvirtd.qemu_version(connection)
         yield replace(prepared, facts={**prepared.facts, "machine.qemu": version})

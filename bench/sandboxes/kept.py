@@ -24,6 +24,7 @@ from bench.host.vm import accelerator, domain, libvirtd, live, machines, segment
 from bench.host.vm.channel import Channel
 from bench.model import Missing
 from bench.sandboxes import machine
+from bench.sandboxes.console import last_words
 
 if TYPE_CHECKING:
     from bench.bootlayer import BootLayer
@@ -147,7 +148,7 @@ class Pool:
         except BaseException as error:
             self._forget(name, (here, harness, self.volumes / f"{name}.img"), entry)
             if isinstance(error, BenchError):
-                raise SandboxError(f"{error.message}{machine.last_words(console)}", fix=error.fix) from error
+                raise SandboxError(f"{error.message}{last_words(console)}", fix=error.fix) from error
             if isinstance(error, OSError):
                 raise SandboxError(f"the machine's directory cannot be made: {error}", fix="is the disk full?"
                                    ) from error  # fmt: skip

@@ -19,6 +19,7 @@ from bench.host import daemons
 from bench.host.cgroups import Group
 from bench.host.vm import limits
 from bench.model import Reading, Sample, Scalar
+from bench.sandboxes import console
 
 if TYPE_CHECKING:
     from bench.host.vm.channel import Channel
@@ -31,10 +32,8 @@ WATCHED = {"cgroup": 0.1, "cgroup_memory": 0.5, "cgroup_psi": 0.5, "psi": 0.5, "
 """Collectors that the agent reads inside, and every how many seconds: reading costs the guest CPU time."""
 READINGS = 20.0
 """Seconds the agent has to hand over what it read."""
-POLITE = 1.0
+POLITE = 5.0
 """Seconds a guest has to end a program before its machine is killed instead."""
-LAST_LINES = 12
-FATAL = ("Kernel panic", "isobench: cannot boot")
 SETUP = 30.0
 SETTLING = 10.0
 """Seconds a guest has to show an interface it was given, under the name it keeps."""
@@ -71,25 +70,9 @@ def await_agent(channel: Channel, running: Running, seconds: float, serial: Path
             else:
                 continue
             raise SandboxError(
-                f"the guest {running.name} did not boot: {why}{last_words(serial)}",
+                f"the guest {running.name} did not boot: {why}{console.last_words(serial)}",
                 fix=f"read {serial}" if serial else "see /var/log/libvirt/qemu",
             ) from error
-
-
-def last_words(serial: Path | None) -> str:
-    """What a serial console's log ends with, a line each; of a panic its first one too. Empty for silence."""
-    if serial is None:
-        return ""
-    try:
-        text = serial.read_bytes()[-32768:].decode(errors="replace")
-    except OSError:
-        return ""
-    lines = ["".join(c for c in line if c.isprintable()).rstrip() for line in text.splitlines()]
-    said = [line for line in lines if line]
-    first = next((line for line in said if any(word in line for word in FATAL)), None)
-    kept = said[-LAST_LINES:]
-    kept = [first, *kept] if first and first not in kept else kept
-    return "".join(f"\n    console: {line}" for line in kept)
 
 
 @dataclass(slots=True)
@@ -113,6 +96,8 @@ class MachineSandbox:
     """Whether the start is measured: then nothing is watched inside."""
     stamped: Mapping[str, float] = field(default_factory=dict)
     """Moments of its start by the monotonic clock, filled in as word of them arrives."""
+    serial: Path | None = None
+    """The log of its console, where that is of this trial alone."""
     cgroup: Group | None = field(init=False)
     peer: str | None = field(init=False)
     _process: GuestProcess | None = None
@@ -202,6 +187,10 @@ class MachineSandbox:
     def stop(self, grace: float) -> int:
         """SandboxError: what runs in a machine is the agent's child, and a machine is powered down."""
         raise SandboxError("a machine has no first process to send SIGTERM to", fix="use a container")
+
+    def complaint(self) -> str:
+        """What the guest's kernel says of itself, or that the machine has ended."""
+        return console.complaint(self.serial) or ("" if self.machine.alive() else "its QEMU has ended")
 
     def kill(self) -> None:
         """Kill the workload; where the guest does not answer, its machine."""

@@ -1,4 +1,4 @@
-"""What the native runtimes share: a tenant's cgroup, its scratch directory, a parked process.
+"""What the native runtimes share: a parked process in a tenant's cgroup, with its limits set and read back.
 
 `process`, `cgroup` and `namespace` differ only in what they ask of `native`.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,9 @@ from bench import gate
 from bench.errors import HostError, SandboxError
 from bench.host import bundle, launch, mounts, spawn
 from bench.host.cgroups.values import agrees
+from bench.host.child import NativeProcess
 from bench.model import Reading, Sample, Scalar, Tenant
+from bench.sandboxes import tenancy
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
@@ -57,10 +58,10 @@ class NativeSandbox:
     outside: Path | None = None
     """The scratch directory as the host sees it."""
     cwd: str = "/"
-    process: launch.NativeProcess | None = None
+    process: NativeProcess | None = None
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
 
-    def start(self, argv: Sequence[str], env: Mapping[str, str]) -> launch.NativeProcess:
+    def start(self, argv: Sequence[str], env: Mapping[str, str]) -> NativeProcess:
         """Become `argv`; SandboxError where it cannot be executed."""
         group = self.cgroup
         self.process = self.parked.start(
@@ -185,70 +186,16 @@ def oom_kills(group: Group) -> int | None:
 
 
 @contextlib.contextmanager
-def tenant_group(tenant: Tenant, arena: Arena) -> Iterator[Group | None]:
-    """The tenant's cgroup below the trial's guard for the length of the block; None without a guard."""
-    if arena.guard is None:
-        yield None
-        return
-    group = arena.guard.child(tenant.name)
-    try:
-        group.create(arena.ledger)
-        yield group
-    finally:
-        group.remove()
-
-
-@contextlib.contextmanager
-def tenant_scratch(tenant: Tenant, arena: Arena) -> Iterator[Path]:
-    """The tenant's own host directory below the trial's scratch, deleted with all it holds after."""
-    directory = arena.scratch / tenant.name
-    with _explained(f"{directory} cannot be made"):
-        directory.mkdir(parents=True, exist_ok=True)
-    try:
-        yield directory
-    finally:
-        with _explained(f"{directory} cannot be deleted"):
-            shutil.rmtree(directory)
-
-
-@contextlib.contextmanager
-def tenant_network(tenant: Tenant, arena: Arena) -> Iterator[Pair | None]:
-    """A veth to the trial's iperf3 server, shaped to the tenant's limit; None where no peer is needed."""
-    rate = tenant.limits.get("net.egress")
-    if "peer" not in arena.needs:
-        if rate is not None:
-            raise SandboxError("net.egress needs a peer to send to", fix='add needs = ["peer"]')
-        yield None
-        return
-    from bench.host import network
-
-    with network.open_pair(arena, tenant) as pair:
-        if rate is not None:
-            pair.limit(float(rate))
-        yield pair
-
-
-@contextlib.contextmanager
-def _explained(problem: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise HostError(
-            f"{problem}: {error.strerror}", fix="check space and permissions of the output directory"
-        ) from error
-
-
-@contextlib.contextmanager
 def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[NativeSandbox]:
     """A sandbox on the host's own network whose limits are a cgroup's; none where `controls` is empty.
 
     It sees the run's root view where there is one, else the host's own files.
     """
     with ExitStack() as stack:
-        group = stack.enter_context(tenant_group(tenant, arena))
+        group = stack.enter_context(tenancy.group(tenant, arena))
         device = arena.disk.number if arena.disk else None
         limit(group, tenant, controls, device)
-        scratch = stack.enter_context(tenant_scratch(tenant, arena))
+        scratch = stack.enter_context(tenancy.scratch(tenant, arena))
         peer = None
         if "peer" in arena.needs:
             from bench.host import network

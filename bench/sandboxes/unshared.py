@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.errors import SandboxError, UsageError
 from bench.limits import nearest
 from bench.model import KINDS, Missing, Tenant
-from bench.sandboxes import native
+from bench.sandboxes import native, tenancy
 
 if TYPE_CHECKING:
     from bench.runtimes import Arena
@@ -89,9 +89,9 @@ def opened(
         return [*prefix, *argv]
 
     with ExitStack() as stack:
-        group = stack.enter_context(native.tenant_group(tenant, arena))
+        group = stack.enter_context(tenancy.group(tenant, arena))
         native.limit(group, tenant, controls, None)
-        scratch = stack.enter_context(native.tenant_scratch(tenant, arena))
+        scratch = stack.enter_context(tenancy.scratch(tenant, arena))
         parked = native.process(arena, group)
         stack.callback(parked.close)
         sandbox = native.NativeSandbox(

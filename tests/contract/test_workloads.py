@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import compiled, workload
+from bench import compiled, printed, workload
 
 TINY = {
     "seconds": 1, "warm": 0.05, "hold": 0.01, "size": "4194304", "max": 3, "prime": 1000, "threads": 2,
@@ -93,7 +93,7 @@ def test_it_prints_only_what_it_declares_and_succeeds(described, tmp_path):
     done = run(described, tmp_path, args)
     assert done.returncode == 0, done.stderr.decode()
     lines = done.stdout.splitlines()
-    observations = [workload.parse_line(line) for line in lines]
+    observations = [printed.parse_line(line) for line in lines]
     assert lines
     assert None not in observations, lines[observations.index(None)]
     units = {metric.name: metric.unit for metric in described.metrics}

@@ -47,6 +47,9 @@ def test_docker_is_not_slower_than_itself_and_is_with_an_oci_runtime_that_sleeps
     assert status in (0, 3) and judged["outcome"] != "slower", judged["reason"]
     reference = next(a for a in same["arms"] if (a["role"], a["metric"]) == ("reference", judged["metric"]))
     seconds = SHARE * reference["median"]["estimate"]
-    status, late = compare(docker, docker.late(seconds), tmp_path)
+    for _ in range(3):  # a disturbed host may leave one undecided, which says so
+        status, late = compare(docker, docker.late(seconds), tmp_path)
+        if status != 3:
+            break
     (judged,) = late["judged"]
     assert judged["outcome"] == "slower" and judged["confirmed"] and status == 1, judged["reason"]

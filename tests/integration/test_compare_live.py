@@ -54,7 +54,11 @@ def test_the_same_runtime_twice_is_never_called_slower(tmp_path, no_trace):
 
 def test_a_start_that_takes_longer_is_found_twice_before_it_is_said(tmp_path, no_trace):
     with heldup.namespaces() as pair:
-        done = compare(tmp_path, pair.runtime, pair.late(0.01), *WIDE, env=pair.environment)
+        for turn in range(3):  # a disturbed host may leave one undecided, which says so
+            runs = tmp_path / str(turn)
+            done = compare(runs, pair.runtime, pair.late(0.01), *WIDE, env=pair.environment)
+            if done.returncode != 3:
+                break
     assert done.returncode == 1, done.stderr
     found = json.loads(done.stdout)
     (judged,) = found["judged"]
@@ -72,11 +76,11 @@ def test_ctrl_c_leaves_a_judged_comparison_and_a_clean_host(tmp_path, no_trace):
         [*COMMAND, *QUIET, "--runs", str(tmp_path), "cgroup", "cgroup", "--half-width", "0.001"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while len(list(tmp_path.glob("*/trials/0*.json"))) < 60 and time.monotonic() < until:
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGINT)
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "start.ready" in said
     assert list(tmp_path.glob("*/comparison.json"))
@@ -161,7 +165,7 @@ def started_trials(runs):
 
 
 def test_blocks_beside_the_work_of_others_are_left_out_with_their_reason_and_repeated(tmp_path, no_trace):
-    """The burners run while trials 150 to 300 do; blocks on the edge are in neither group."""
+    """The burners run while trials 100 to 200 do; blocks on the edge are in neither group."""
     process = subprocess.Popen(
         [*COMMAND, *QUIET, "--runs", str(tmp_path), "--json", "--half-width", "0.001", "--seconds", "40",
          "namespace", "namespace"],
@@ -174,10 +178,10 @@ def test_blocks_beside_the_work_of_others_are_left_out_with_their_reason_and_rep
             time.sleep(0.02)
         return started_trials(tmp_path)
 
-    reach(150)
+    reach(100)
     with burners():
         seen["from"] = started_trials(tmp_path) + 5
-        seen["to"] = reach(300) - 5
+        seen["to"] = reach(200) - 5
     seen["after"] = started_trials(tmp_path) + 5
     said, errors = process.communicate(timeout=120)
     assert process.returncode in (0, 3), errors
@@ -187,7 +191,7 @@ def test_blocks_beside_the_work_of_others_are_left_out_with_their_reason_and_rep
     blocks = sorted({r.block for r in run.records if r.block >= run.plan.suite.warmup})[: len(readings)]
     first = {b: min(r.index for r in run.records if r.block == b) for b in blocks}
     beside = [i for i, b in enumerate(blocks) if seen["from"] <= first[b] <= seen["to"] - 5]
-    alone = [i for i, b in enumerate(blocks) if first[b] < 140 or first[b] > seen["after"]]
+    alone = [i for i, b in enumerate(blocks) if first[b] < 90 or first[b] > seen["after"]]
     others = [readings[i].foreign for i in beside], [readings[i].foreign for i in alone]
     assert len(beside) > 10 and len(alone) > 10
     # Others may be at work on this host besides the burners: then the rest is not quiet either.

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import missing
+from conftest import missing, stays
 from engine_trial import PYTHON, Trial, finish, tenant
 
 from bench import runtimes
 from bench.collectors import docker as collector
 from bench.errors import LimitNotSetError, SandboxError
-from bench.host import blockdev, engines, services
+from bench.host import blockdev, engines, launch, services
 from bench.model import Exit, Missing
 
 pytestmark = pytest.mark.live
@@ -32,7 +32,7 @@ def trial(tmp_path, image):
     made = Trial(tmp_path, image)
     yield made
     made.close()
-    assert made.residue("docker") == []
+    assert stays(lambda: made.residue("docker")) == []
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_killed_run_is_cleaned_from_the_ledger(trial, docker):
         (entry,) = [e for e in trial.ledger.left(include_alive=True) if e.kind == "container"]
         trial.ledger.undo(entry)
         trial.ledger.undo(entry)
-        assert sandbox.pids() == []
+        assert launch.wait_for(lambda: sandbox.pids() == [], 30)
 
 
 def shaped_links() -> list[str]:
@@ -175,7 +175,15 @@ def shaped_links() -> list[str]:
 
 
 def test_the_rate_of_its_network_holds_from_the_start(trial, docker):
-    rate = 2.5e6
+    shares: list[float] = []
+    # A busy host can starve the sender, never speed it up: none of three may have more, the best has as much.
+    while len(shares) < 3 and max(shares, default=0.0) < 0.956 * 0.95:
+        shares.append(sent(trial, docker, 2.5e6) / 2.5e6)
+    assert max(shares) == pytest.approx(0.956, rel=0.05)
+
+
+def sent(trial, docker, rate):
+    """Bytes/s that a fresh container held to `rate` got through from its first byte on."""
     with docker.open(tenant({"net.egress": rate}), trial.arena(needs=("peer",))) as sandbox:
         host, port = sandbox.peer.split(":")
         code = (
@@ -191,7 +199,7 @@ def test_the_rate_of_its_network_holds_from_the_start(trial, docker):
         sandbox.put("gate", b"")
         ended, out, err = finish(process)
     assert ended == Exit("exited", code=0), err
-    assert float(out) / rate == pytest.approx(0.956, rel=0.05)
+    return float(out)
 
 
 def test_without_a_network_need_there_is_none(trial, docker):
@@ -237,7 +245,7 @@ def test_gvisor_runs_in_the_same_limits(tmp_path, image):
             ended, out, _ = finish(process)
     finally:
         trial.close()
-    assert trial.residue("docker") == []
+    assert stays(lambda: trial.residue("docker")) == []
     assert ended == Exit("exited", code=0)
     assert out.decode().strip() != os.uname().release
 

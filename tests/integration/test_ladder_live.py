@@ -50,6 +50,7 @@ adds = "a group"
 group = "mechanisms"
 below = "process"
 """
+NAMES = ("slowed", "same")
 WORK = """
 [[experiment]]
 name = "{name}"
@@ -177,12 +178,21 @@ def test_a_slow_down_that_was_made_is_found_and_sized_and_a_change_of_nothing_is
         + WORK.format(name="slowed", limits="cpu = 0.9")
         + WORK.format(name="same", limits='memory = "512MiB"')
     )
-    found = {of.experiment.name: of.levels[1] for of in ladder.ladders(run(tmp_path, text))}
-    slowed, same = found["slowed"].total, found["same"].total
-    assert slowed.word == "costs", slowed
-    assert slowed.ratio.low <= 1 / 0.9 + 0.02 and slowed.ratio.high >= 1 / 0.9 - 0.03, slowed
-    assert same.word in ("none", "inconclusive"), same
-    assert same.ratio.low < 1.02 and same.ratio.high > 0.98, same
+    sizes = []
+    for turn in range(2):
+        (tmp_path / str(turn)).mkdir()
+        of = ladder.ladders(run(tmp_path / str(turn), text))
+        slowed, same = (next(x.levels[1].total for x in of if x.experiment.name == name) for name in NAMES)
+        sizes.append((slowed, same))
+        if (slowed.word, same.word) in (("costs", "none"), ("costs", "inconclusive")):
+            break
+    # One run in twenty may call a change of nothing a cost on a host whose noise hides what is irrelevant:
+    # that is what an interval of 95 % says. Two in a row, the same way, are one in eight hundred.
+    found = [one.word for _, one in sizes if one.word in ("costs", "saves")]
+    assert len(found) < 2 or found[0] != found[1], sizes
+    assert slowed.word == "costs", sizes
+    assert slowed.ratio.low <= 1 / 0.9 + 0.02 and slowed.ratio.high >= 1 / 0.9 - 0.03, sizes
+    assert any(one.ratio.low < 1.02 and one.ratio.high > 0.98 for _, one in sizes), sizes
 
 
 def test_a_system_call_is_many_times_dearer_on_gvisor_and_the_report_stands(tmp_path, image, no_trace):

@@ -15,9 +15,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+from conftest import stays
 from engine_trial import PYTHON, WORKLOADS, finish
 
-from bench import bootlayer, runtimes, session, workload
+from bench import bootlayer, printed, runtimes, session, workload
 from bench.commands.cleaning import clean
 from bench.errors import LimitNotSetError, SandboxError
 from bench.gate import NAME as GATE
@@ -86,7 +87,7 @@ def run(sandbox, name, args, gate=False, seconds=120):
         env["BENCH_PEER"] = sandbox.peer
     process = sandbox.start(workload.argv(workload.find(name), sandbox.workloads, args), env)
     ended, out, err = finish(process, seconds)
-    seen = [workload.parse_line(line) for line in out.splitlines()]
+    seen = [printed.parse_line(line) for line in out.splitlines()]
     assert None not in seen, (out, err)
     return ended, {one.metric: one.value for one in seen}
 
@@ -154,7 +155,8 @@ def test_limits_are_in_force_and_read_back_from_kernel_qemu_and_libvirt(trial):
             counted = sandbox.cgroup.file("io", "blkio.throttle.io_service_bytes_recursive")
             written = counted.read_text() if counted.exists() else None
     assert ended == Exit("exited", code=0)
-    assert seen["io.rate"] == pytest.approx(5e6, rel=0.25)
+    # A busy host may starve an emulated machine; without the limit it writes ten times as fast and more.
+    assert 2.5e6 < seen["io.rate"] < 6.25e6
     assert {name: effective[name].value for name in limits} == limits
     assert not [name for name in facts if name.startswith("differs.")]
     assert set(effective) == plugin.Runtime.controls
@@ -174,16 +176,19 @@ def test_a_quota_holds_the_whole_machine(trial):
         assert sandbox.effective()["cpu"].value == 0.5
         if _v1():
             assert held(sandbox.cgroup, "cpu", "cpu.cfs_quota_us") == "50000"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while _throttled(sandbox.cgroup) < 5 and time.monotonic() < deadline:
             time.sleep(0.1)
-        first, began = _usage(sandbox.cgroup), time.monotonic()
-        while time.monotonic() - began < 3.0:  # a span of whole quota periods, for a rate
-            time.sleep(0.1)
-        rate = (_usage(sandbox.cgroup) - first) / (time.monotonic() - began)
+        rates = []
+        # A busy host can take from a machine, never give it more: no span may exceed the quota.
+        while len(rates) < 3 and max(rates, default=0.0) < 0.45:
+            first, began = _usage(sandbox.cgroup), time.monotonic()
+            while time.monotonic() - began < 3.0:  # a span of whole quota periods, for a rate
+                time.sleep(0.1)
+            rates.append((_usage(sandbox.cgroup) - first) / (time.monotonic() - began))
         sandbox.kill()
         assert finish(process)[0].reason in ("signalled", "lost")
-    assert rate == pytest.approx(0.5, rel=0.1)
+    assert max(rates) == pytest.approx(0.5, rel=0.1)
 
 
 def _usage(group):
@@ -314,12 +319,9 @@ def test_a_machine_that_dies_loses_its_workload_and_nothing_stays(trial):
     with plugin.Runtime().open(tenant(), trial.arena()) as sandbox:
         process = sandbox.start(["/bin/sleep", "60"], {})
         os.kill(sandbox.machine.pid, signal.SIGKILL)
-        assert finish(process, 20)[0].reason == "lost"
+        assert finish(process, 60)[0].reason == "lost"
         # Its channel closes while the kernel still takes the rest of the process apart.
-        deadline = time.monotonic() + 20
-        while sandbox.pids() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert sandbox.pids() == []
+        assert stays(sandbox.pids) == []
         assert "guest.samples" in sandbox.facts()
 
 
@@ -372,7 +374,7 @@ def test_a_tiny_guest_that_does_not_end_is_killed_at_its_deadline(tmp_path, monk
     began = time.monotonic()
     status, _, _ = accelerator.run(qemu, "tcg", tmp_path, 2.0)
     assert status is None
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30  # far from the minute that another guest is given
 
 
 OWN_DAEMON = """
@@ -451,6 +453,6 @@ def test_libvirtd_dies_in_a_trial_and_comes_back(tmp_path, layer):
     found = json.loads(done.stdout)
     assert found["first"] == found["second"] == ["virtlogd", "libvirtd"]
     assert (found["said"], found["ended"]) == ("SandboxError", "exited")  # the workload did not notice
-    assert found["took"] < 5
+    assert found["took"] < 20  # it asks for 30 s, and must hear of the death before
     assert (found["left"], found["qemu"]) == ([], False)
     assert (found["stopped"], found["again"]) == (True, False)

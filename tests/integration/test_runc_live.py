@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import missing
+from conftest import missing, stays
 from engine_trial import PYTHON, Trial, finish, tenant
 
 from bench import runtimes
 from bench.errors import LimitNotSetError, SandboxError
-from bench.host import blockdev
+from bench.host import blockdev, launch
 from bench.model import Exit
 
 pytestmark = pytest.mark.live
@@ -41,7 +41,7 @@ def trial(tmp_path, image):
     made = Trial(tmp_path, image)
     yield made
     made.close()
-    assert residue(made) == []
+    assert stays(lambda: residue(made)) == []
     assert list(made.scratch.glob("*")) == []
 
 
@@ -129,7 +129,7 @@ def test_a_left_over_is_removed_by_the_ledger(trial, runc):
         assert residue(trial)
         trial.ledger.undo(entry)
         trial.ledger.undo(entry)
-        assert sandbox.pids() == []
+        assert launch.wait_for(lambda: sandbox.pids() == [], 30)
 
 
 def test_the_rate_of_its_network_is_shaped_and_its_peer_answers(trial, runc):

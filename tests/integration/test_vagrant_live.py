@@ -11,10 +11,10 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import traces
+from conftest import stays, traces
 from engine_trial import WORKLOADS, finish
 
-from bench import bootlayer, runtimes, workload
+from bench import bootlayer, printed, runtimes, workload
 from bench.commands.cleaning import clean
 from bench.errors import LimitNotSetError
 from bench.host import blockdev, cgroups, mounts
@@ -28,8 +28,10 @@ MIB = 1 << 20
 
 def chains() -> set[str]:
     """The chains libvirt makes in the host's firewall for networks of its own."""
-    listed = subprocess.run(["iptables", "-S"], capture_output=True, text=True, timeout=30).stdout
-    return {line for line in listed.splitlines() if "LIBVIRT_" in line}
+    listed = subprocess.run(  # which fails at once where another program holds the lock, unless it may wait
+        ["iptables", "--wait", "20", "-S"], capture_output=True, text=True, timeout=30, check=True
+    )
+    return {line for line in listed.stdout.splitlines() if "LIBVIRT_" in line}
 
 
 def shared() -> set[str]:
@@ -108,8 +110,8 @@ def machines(box, image, tmp_path_factory):
     cgroups.remove_run(run.name, run.cgroups)
     mounts.undo_path(str(run.scratch))
     run.ledger.gone(run.entry)
-    assert named(run.name, bridge) == set()
-    assert shared() == before
+    assert stays(lambda: named(run.name, bridge)) == set()
+    assert stays(lambda: shared() ^ before) == set()
     assert run.ledger.left(include_alive=True) == []
 
 
@@ -137,7 +139,7 @@ def rate(sandbox, name, args):
     ended, out, err = finish(sandbox.start(workload.argv(program, sandbox.workloads, args), env))
     used = (int(usage.read_text()) - before) / 1e9 / (time.monotonic() - began) if usage else None
     assert (ended.reason, ended.code) == ("exited", 0), err
-    return used, [workload.parse_line(line) for line in out.splitlines()]
+    return used, [printed.parse_line(line) for line in out.splitlines()]
 
 
 def test_a_machine_comes_up_and_a_program_runs_in_it(machines):
@@ -262,14 +264,14 @@ def test_a_killed_run_leaves_nothing_after_clean(box, tmp_path):
             time.sleep(0.1)
     finally:
         os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait(timeout=10)
+        killed.wait(timeout=30)
     left = ledger.left()
     names = [entry.name for entry in left if entry.kind != "vagrant"]
     (command,) = (entry.name for entry in left if entry.kind == "vagrant")
     assert process_start(int(command.split(":")[0])) == int(command.split(":")[1])
     assert clean(ledger=ledger) == 0
-    assert named(*names) == set()
-    assert shared() == before
+    assert stays(lambda: named(*names)) == set()
+    assert stays(lambda: shared() ^ before) == set()
     assert not any(Path(name).exists() for name in names)
     assert process_start(int(command.split(":")[0])) != int(command.split(":")[1])
     assert ledger.left() == []

@@ -15,7 +15,7 @@ import uuid
 
 import pytest
 
-from bench import image, workload
+from bench import image, printed, workload
 from bench.host import blockdev, cgroups, mounts
 from bench.ledger import Ledger
 
@@ -67,7 +67,7 @@ class Place:
         self.group.set(limits, self.disk.number)
         process = self.start(name, args, peer)
         output, errors = process.communicate(timeout=60)
-        observations = [workload.parse_line(line) for line in output.splitlines()]
+        observations = [printed.parse_line(line) for line in output.splitlines()]
         assert None not in observations, output
         assert process.returncode in (0, -signal.SIGKILL), errors.decode()
         units = {"event.ready": "1", "event.start": "1", "event.end": "1"}
@@ -179,7 +179,7 @@ def test_iperf3_reports_what_arrived_and_waits_for_a_late_server(place):
     server.kill()
     server.communicate()
     assert client.returncode == 0, errors.decode()
-    seen = [workload.parse_line(line) for line in output.splitlines()]
+    seen = [printed.parse_line(line) for line in output.splitlines()]
     assert last(seen, "net.rate") > 0
     assert [o.metric for o in seen[:3]] == ["event.ready", "event.start", "event.end"]
 

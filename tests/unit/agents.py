@@ -67,6 +67,11 @@ def until(condition, seconds=20.0):
     return value
 
 
+def until_there(file):
+    """A program that ends once that file is there, however long what watches it takes to begin."""
+    return ["sh", "-c", 'while [ ! -e "$0" ]; do sleep 0.05; done', str(file)]
+
+
 def drain(fd, seconds=60.0, limit=None):
     """Everything that comes out of a non-blocking pipe end until its end, or the first `limit` bytes."""
     end = time.monotonic() + seconds

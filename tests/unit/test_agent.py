@@ -31,7 +31,7 @@ def test_a_guest_that_never_answers_is_given_up_at_the_deadline():
         before = time.monotonic()
         with pytest.raises(SandboxError, match="guest x: no answer"):
             channel.wait_ready(0.2)
-        assert time.monotonic() - before < 2
+        assert time.monotonic() - before < 20  # far from the half minute of the usual deadline
         with pytest.raises(SandboxError, match="not answered yet"):
             channel.ping()
 
@@ -51,7 +51,7 @@ def test_garbage_from_the_guest_ends_the_channel_with_a_clear_error():
     with theirs, Channel(ours) as channel:
         token = theirs.recv(1000)[len(wire.MAGIC) :][: wire.TOKEN]
         theirs.sendall(wire.hello(token, {"version": wire.VERSION}))
-        channel.wait_ready(5)
+        channel.wait_ready(20)
         process = channel.exec(["true"])
         theirs.sendall(b"Kernel panic - not syncing")
         assert until(process.poll).reason == "lost"
@@ -65,7 +65,7 @@ def test_a_frame_cut_off_by_the_end_of_the_stream_is_named():
     with Channel(ours) as channel:
         token = theirs.recv(1000)[len(wire.MAGIC) :][: wire.TOKEN]
         theirs.sendall(wire.hello(token, {"version": wire.VERSION}) + wire.encode(1, wire.DATA, b"abc")[:-1])
-        channel.wait_ready(5)
+        channel.wait_ready(20)
         theirs.close()
         until(lambda: channel.failure)
         assert "in the middle of a frame" in channel.failure
@@ -77,7 +77,7 @@ def test_another_version_of_the_protocol_is_refused():
         token = theirs.recv(1000)[len(wire.MAGIC) :][: wire.TOKEN]
         theirs.sendall(wire.hello(token, {"version": 999}))
         with pytest.raises(SandboxError, match="version 999"):
-            channel.wait_ready(5)
+            channel.wait_ready(20)
 
 
 def test_an_agent_that_began_anew_is_not_taken_for_the_old_one():
@@ -85,7 +85,7 @@ def test_an_agent_that_began_anew_is_not_taken_for_the_old_one():
     with theirs, Channel(ours) as channel:
         token = theirs.recv(1000)[len(wire.MAGIC) :][: wire.TOKEN]
         theirs.sendall(wire.hello(token, {"version": wire.VERSION}))
-        channel.wait_ready(5)
+        channel.wait_ready(20)
         theirs.sendall(wire.hello(wire.ANNOUNCEMENT, {"version": wire.VERSION}))
         until(lambda: channel.failure)
         assert "began anew" in channel.failure

@@ -12,7 +12,9 @@ from test_wire import FRAMES, HELLO, TOKEN, TRICKY, split
 from bench.guest import wire
 
 CUTS = st.lists(st.integers(0, 5000), max_size=20)
-many = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(
+    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def told(frames):

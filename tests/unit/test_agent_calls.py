@@ -4,7 +4,7 @@ import os
 import time
 
 import pytest
-from agents import agent, guest, until
+from agents import agent, guest, until, until_there
 
 from bench.errors import SandboxError
 from bench.guest import child, serve
@@ -69,11 +69,13 @@ def test_readings_bear_the_times_of_this_clock(guest):
     assert watch.facts["cost"] > 0
 
 
-def test_a_watch_follows_a_program_and_reads_once_more_at_its_end(guest):
-    process = guest.exec(["sleep", "0.7"])
+def test_a_watch_follows_a_program_and_reads_once_more_at_its_end(guest, tmp_path):
+    process = guest.exec(until_there(tmp_path / "enough"))
     process.started(20)
     watch = guest.watch(dict.fromkeys(["process", "self"], 0.1), exec=process)
     watch.started(20)
+    until(lambda: watch.ticks >= 2)
+    (tmp_path / "enough").touch()
     until(process.poll)
     ticks = watch.ticks
     until(lambda: watch.ticks > ticks or watch.ticks >= 2)

@@ -38,7 +38,7 @@ TREES = st.dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tree=TREES)
 def test_a_tree_survives_the_way_there_and_back(guest, tree):
     with tempfile.TemporaryDirectory() as place:

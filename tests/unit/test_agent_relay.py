@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from agents import Deaf, agent, agent_over_socket, alive, command, drain, guest, run, until
+from agents import Deaf, agent, agent_over_socket, alive, command, drain, guest, run, until, until_there
 from test_agent_programs import children
 
 from bench.bootlayer.agent import compile_to
@@ -159,11 +159,12 @@ def resident(process):
     return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_watch_reads_once_more_when_its_program_ends(guest):
-    process = guest.exec(["sleep", "1"])
+def test_a_watch_reads_once_more_when_its_program_ends(guest, tmp_path):
+    process = guest.exec(until_there(tmp_path / "enough"))
     watch = guest.watch({"self": 30.0}, exec=process)  # no reading by the clock in this test
     watch.started(20)
     assert watch.ticks == 1
+    (tmp_path / "enough").touch()
     until(process.poll)
     until(lambda: watch.ticks == 2)
     assert watch.stop(20)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from test_analysis_starts import a_plan, record, times
 from test_judging import HOST, a_run, concluded
 
-from bench import cli, recording, store
+from bench import cli, frames, recording, store
 from bench.commands import between as command
 from bench.commands import comparing, sides
 from bench.comparison import between, replay
@@ -188,6 +188,33 @@ def test_a_state_that_differs_is_shown_and_refuses_nothing(runs, tmp_path):
     concluded(other)
     done = compare(runs["old"], other.path)
     assert done.exit_code == 0 and "load.1min 0.5 / 7.5" in done.output
+
+
+def test_an_engine_that_was_upgraded_in_between_is_named_and_one_that_a_run_did_not_use_is_not(
+    runs, tmp_path
+):
+    found = []
+    for number, versions in enumerate(({"Engine": "20.10.24", "runsc": "0.1"}, {"Engine": "20.10.25"})):
+        state = HOST.state | {f"version.{name}": version for name, version in versions.items()}
+        run = a_run(tmp_path / str(number), 120, host=HostFacts(HOST.identity, state, {}), seed=number)
+        concluded(run)
+        found.append(run.path)
+    done = compare(*found)
+    assert "first / second: Engine 20.10.24 / 20.10.25\n" in done.output
+    assert "runsc" not in done.output and "state that differs" not in done.output
+    assert json.loads(compare(*found, "--json").output)["programs"] == {"Engine": ["20.10.24", "20.10.25"]}
+    assert "other versions" not in compare(found[0], found[0]).output
+
+
+def test_what_a_trial_tells_of_an_engine_in_a_machine_is_a_version_too(runs):
+    run = frames.load(runs["old"])
+    told = [{"engine.version": v, "machine.seconds.boot": 3.0} for v in ("20.10.24", "20.10.25")]
+    records = [
+        replace(r, runtime="docker-vm", tenants=(replace(r.tenants[0], facts=told[i % 2]),))
+        for i, r in enumerate(run.records)
+    ]
+    _, programs = sides._state(replace(run, records=tuple(records)))
+    assert programs == {"docker-vm engine.version": "20.10.24 and 20.10.25"}
 
 
 def test_runs_with_other_references_are_compared_by_their_ratios_to_the_raw_process_alone(runs, tmp_path):

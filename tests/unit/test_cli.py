@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -28,6 +29,8 @@ def bench(*arguments: str):
         (("run", "--resume", "/nonexistent"), "is not a run directory"),
         (("list", "sweets"), "'sweets' is not one of"),
         (("run", "--sweet"), "No such option"),
+        (("run", "startup"), "run --suite startup"),
+        (("plan", "--suite", "startup", "--limit", "cpu=1"), "leave --limit out"),
     ],
 )
 def test_a_mistake_ends_with_2_and_says_what_was_meant(arguments, said):
@@ -47,6 +50,33 @@ def test_an_argument_only_the_quick_variant_gives_is_checked_as_well(tmp_path):
     done = bench("plan", "--suite", str(suite))
     assert done.exit_code == 2
     assert "seconds=0.5 is not a whole number" in done.output
+
+
+@pytest.mark.parametrize("group", [(), ("history",), ("image",)])
+def test_what_a_command_does_is_said_in_one_line_of_a_terminal(group):
+    done = CliRunner().invoke(main, [*group, "--help"], terminal_width=80, prog_name="bench")
+    lines = done.output.partition("Commands:\n")[2].splitlines()
+    assert len(lines) >= 3
+    assert all(line.endswith((".", "?")) and "..." not in line and len(line) <= 80 for line in lines), lines
+
+
+def test_every_option_and_every_command_has_words():
+    def commands(of, path=("bench",)):
+        for name, one in of.commands.items():
+            if not one.hidden:
+                yield (*path, name), one
+                if isinstance(one, click.Group):
+                    yield from commands(one, (*path, name))
+
+    for path, one in commands(main):
+        assert one.help, path
+        options = [p for p in one.params if isinstance(p, click.Option)]
+        assert [p.name for p in options if not p.help and p.name != "form"] == [], path
+
+
+def test_where_there_are_no_runs_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert bench("list", "runs").output == "none below runs/ yet; the first is made by: bench run\n"
 
 
 def test_help_needs_no_heavy_library():

@@ -18,7 +18,7 @@ from bench.analysis.density import NOTE, conclusion
 from bench.errors import SuiteError
 from bench.frames import Run
 from bench.model import Exit, HostFacts, Observation, Skipped, TenantRecord, TrialRecord
-from bench.render import document
+from bench.render import document, html
 
 SHIPPED = suite.load("density")
 MIB = 2**20
@@ -225,6 +225,21 @@ def test_without_the_runtimes_the_claims_do_not_apply_and_two_trials_leave_them_
     found = words(a_run(a_plan(runtimes=["process"])))
     assert {w for text, w in found.items() if "in process" not in text} == {"not applicable"}
     assert words(a_run(a_plan(blocks=2)))["one more runc container takes less than 10 MB"] == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda seen: {**seen, "host.available": 9e9}, "less available memory than before the first"),
+        (lambda seen: {**seen, "others.anon": None}, "does not tell"),
+    ],
+)
+def test_where_no_memory_was_lost_a_sentence_says_so_and_no_empty_picture(change, says):
+    run = a_run(a_plan(), lambda *a, **k: change(level(*a, **k)))
+    run = replace(run, finding_list=tuple(analysis.analyse(run)))
+    found = {f.id: f for s in document.build(run).sections for f in s.figures}
+    assert says in found["fig-levels-idle"].caption and found["fig-levels-idle"].svg == ""
+    assert says in html.render(run)
 
 
 def test_the_report_has_slopes_and_levels_of_both_kinds_of_instance():

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import collectors, engine, workload
-from bench.engine import Engine, Interrupted, parse_output
+from bench.engine import Engine, Interrupted
 from bench.ledger import Ledger
 from bench.model import Case, PlannedTrial, Tenant
+from bench.printed import parse_output
 from bench.runtimes import Arena, load
 
 HEADER = """#!/usr/bin/python3 -IS
@@ -65,8 +66,9 @@ def test_a_sparse_engine_reads_at_the_ends_of_a_trial_only(run_workload, sparse)
 
     _, samples = run_workload("import time\ntime.sleep(1.5)", collectors=[Often()], sparse=sparse)
     times = sorted({s.time for s in samples if s.tenant == "a"})
-    assert times[0] < 0.4 and times[-1] > 1.5
-    assert any(0.4 < t < 1.4 for t in times) is not sparse
+    assert times[-1] - times[0] > 0.5
+    # As it begins, at the end of its output, and once all are over.
+    assert (len(times) <= 3) is sparse
 
 
 def test_garbage_is_counted_and_kept_raw(run_workload, tmp_path):

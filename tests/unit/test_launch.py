@@ -22,7 +22,7 @@ ENV = {"PATH": "/usr/bin:/bin"}
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=20)
 
 
-def output(fd: int, deadline: float = 10.0) -> str:
+def output(fd: int, deadline: float = 60.0) -> str:
     """Everything until end of file."""
     import select
 
@@ -53,14 +53,14 @@ def begin(request):
 def run(begin, *argv: str, **options) -> tuple[Exit, str]:
     process = begin().start(argv, ENV, **options)
     text = output(process.stdout)
-    ended = process.wait(10)
+    ended = process.wait(60)
     process.close()
     assert ended is not None
     return ended, text
 
 
-def open_descriptors() -> list[str]:
-    return sorted(p.name for p in Path("/proc/self/fd").iterdir())
+def open_descriptors() -> set[str]:
+    return {p.name for p in Path("/proc/self/fd").iterdir()}
 
 
 def alive(pid: int) -> bool:
@@ -78,7 +78,7 @@ def test_the_parked_process_itself_becomes_the_program():
     parked = launch.park()
     process = parked.start(["sh", "-c", "echo $$; exit 3"], ENV)
     assert int(output(process.stdout)) == parked.pid == process.pid
-    assert process.wait(10) == Exit("exited", code=3)
+    assert process.wait(60) == Exit("exited", code=3)
     process.close()
 
 
@@ -166,7 +166,7 @@ def test_a_running_process_has_no_exit_and_then_the_signal_that_ended_it(begin):
     assert process.poll() is None
     assert process.rusage() is None
     os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(10) == Exit("signalled", signal=15)
+    assert process.wait(60) == Exit("signalled", signal=15)
     assert process.poll() == Exit("signalled", signal=15)
     process.close()
 
@@ -195,7 +195,7 @@ def test_usage_of_the_workload_and_its_children_is_reported(begin):
     process = begin().start(
         ["python3", "-c", "from time import process_time as p; t = p()\nwhile p() < t + 0.2: pass"], ENV
     )
-    process.wait(20)
+    process.wait(60)
     usage = process.rusage()
     assert usage is not None
     assert usage.user + usage.system >= 0.2
@@ -208,7 +208,7 @@ def test_what_was_used_while_parked_is_not_the_workloads():
     assert parked.cpu > 0.001  # the start of an interpreter
     assert parked.floor is not None
     process = parked.start(["true"], ENV)
-    process.wait(20)
+    process.wait(60)
     usage = process.rusage()
     assert usage is not None
     assert usage.user + usage.system < parked.cpu
@@ -218,8 +218,8 @@ def test_what_was_used_while_parked_is_not_the_workloads():
 def test_children_left_behind_die_with_the_workload_where_no_cgroup_holds_them(begin):
     process = begin().start(["sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!"], ENV)
     child = int(output(process.stdout))
-    assert process.wait(10) == Exit("exited", code=0)
-    assert launch.wait_for(lambda: not alive(child), 10)
+    assert process.wait(60) == Exit("exited", code=0)
+    assert launch.wait_for(lambda: not alive(child), 30)
     process.close()
 
 
@@ -254,8 +254,8 @@ def test_a_cgroup_that_cannot_be_joined_is_named_and_leaves_no_child(tmp_path):
     before, children = open_descriptors(), psutil.Process().children()
     with pytest.raises(SandboxError, match=r"join .*cgroup\.procs: No such file"):
         launch.park([tmp_path / "cgroup.procs"])
-    assert open_descriptors() == before
-    assert psutil.Process().children() == children
+    assert open_descriptors() <= before  # other tests' threads close theirs
+    assert set(psutil.Process().children()) <= set(children)
 
 
 def test_what_is_no_network_namespace_is_refused():
@@ -276,7 +276,7 @@ def test_a_command_line_that_cannot_be_sent_is_refused_and_nothing_waits_on(argv
 def test_a_parked_process_that_was_killed_says_so():
     parked = launch.park()
     os.kill(parked.pid, signal.SIGKILL)
-    launch.wait_for(lambda: not alive(parked.pid), 10)
+    launch.wait_for(lambda: not alive(parked.pid), 30)
     with pytest.raises(SandboxError, match="the parked process died"):
         parked.start(["true"], ENV)
     assert not Path(f"/proc/{parked.pid}").exists()
@@ -296,13 +296,13 @@ def test_closing_an_unstarted_one_ends_it_and_leaves_no_descriptor():
     parked.close()
     parked.close()
     assert not Path(f"/proc/{parked.pid}").exists()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before  # other tests' threads close theirs
 
 
 def test_a_finished_process_leaves_no_descriptor(begin):
     before = open_descriptors()
     run(begin, "true")
-    assert open_descriptors() == before
+    assert open_descriptors() <= before  # other tests' threads close theirs
 
 
 @pytest.mark.parametrize("started", [False, True])
@@ -320,7 +320,7 @@ def test_nothing_survives_a_killed_harness(started):
     assert alive(child)
     harness.kill()
     harness.communicate()
-    assert launch.wait_for(lambda: not alive(child), 10)
+    assert launch.wait_for(lambda: not alive(child), 30)
 
 
 # --- pure parts ---------------------------------------------------------------------------------

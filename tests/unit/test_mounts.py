@@ -1,5 +1,6 @@
 """What may be unmounted and deleted, and the mount table; real directories, no root."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -141,6 +142,75 @@ def test_a_path_through_a_link_out_of_our_directory_is_refused(tmp_path, foreign
 def test_what_is_not_mounted_needs_no_unmounting(foreign):
     mounts.undo(str(foreign))
     mounts.undo("/no/such/place")
+
+
+class Table:
+    """A mount table, last mounted last, and a kernel that unmounts from it."""
+
+    def __init__(self, monkeypatch, *points, busy=(), group=()):
+        self.points, self.busy, self.group, self.asked = list(points), busy, group, []
+        monkeypatch.setattr(mounts, "mounts", self.read)
+        monkeypatch.setattr(mounts.kernel, "unmount", self.unmount)
+        for name in ("BUSY", "LAST"):
+            monkeypatch.setattr(mounts, name, 0.05)
+
+    def read(self):
+        return [mounts.Mount("0:1", "/", point, "ext4", "none", "") for point in self.points]
+
+    def unmount(self, point, flags=0):
+        self.asked.append((point, bool(flags & mounts.kernel.DETACH)))
+        at = len(self.points) - 1 - self.points[::-1].index(point)
+        covered = any(point != above and point.startswith(above + "/") for above in self.points[at + 1 :])
+        if covered:  # a path leads into what covers it, where nothing is mounted
+            raise OSError(errno.EINVAL, "Invalid argument")
+        if point in self.busy and not flags & mounts.kernel.DETACH:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        del self.points[at]
+        if point in self.group and point in self.points:
+            self.points.remove(point)
+
+
+def test_everything_below_is_unmounted_and_what_goes_with_another_is_not_asked_for_again(state, monkeypatch):
+    run = str(state / "run")
+    table = Table(monkeypatch, "/", run, f"{run}/disk", f"{run}/disk", group=(f"{run}/disk",))
+    mounts.undo(run)
+    assert table.points == ["/"]
+    assert table.asked == [(f"{run}/disk", False), (run, False)]
+
+
+def test_a_mount_that_covers_another_of_a_name_below_it_goes_first(state, monkeypatch):
+    run = str(state / "run")
+    table = Table(monkeypatch, f"{run}/disk", run)
+    mounts.undo(run)
+    assert table.points == [] and table.asked == [(run, False), (f"{run}/disk", False)]
+
+
+def test_a_busy_mount_is_asked_for_again_and_then_taken_out_of_sight(state, monkeypatch):
+    run = str(state / "run")
+    table = Table(monkeypatch, run, busy=(run,))
+    mounts.undo(run)
+    assert table.points == [] and table.asked[-1] == (run, True) and (run, False) in table.asked
+
+
+def test_what_stays_is_an_error_with_the_kernels_answer(state, monkeypatch):
+    run = str(state / "run")
+    table = Table(monkeypatch, run)
+
+    def refuse(point, flags=0):
+        table.asked.append((point, bool(flags & mounts.kernel.DETACH)))
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(mounts.kernel, "unmount", refuse)
+    with pytest.raises(HostError, match=r"run cannot be unmounted even lazily: Operation not permitted"):
+        mounts.undo(run)
+    assert table.asked[-1] == (run, True)
+
+
+def test_a_mount_of_others_is_left_alone(foreign, monkeypatch):
+    table = Table(monkeypatch, str(foreign))
+    with pytest.raises(HostError, match="did not make"):
+        mounts.undo(str(foreign))
+    assert table.asked == []
 
 
 # --- system tools -------------------------------------------------------------------------------

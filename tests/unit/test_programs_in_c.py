@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import compiled, workload
+from bench import compiled, printed, workload
 
 PR_SET_THP_DISABLE = 41
 BRIEF = ("--seconds=0.05", "--warm=0.01")
@@ -36,7 +36,7 @@ def run(binaries, tmp_path):
         done = started(binaries, name, words, tmp_path, **how)
         output, errors = done.communicate(timeout=60)
         assert done.returncode == 0, errors.decode()
-        seen = [workload.parse_line(line) for line in output.splitlines()]
+        seen = [printed.parse_line(line) for line in output.splitlines()]
         assert None not in seen, output
         return {one.metric: one for one in seen}
 

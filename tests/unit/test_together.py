@@ -89,7 +89,7 @@ def test_no_descriptor_and_no_process_is_left():
 
     before = _descriptors()
     _, children = together([arrives, arrives], 30)
-    assert _descriptors() == before
+    assert _descriptors() <= before  # threads of other tests may have closed theirs meanwhile
     for child in children:
         with pytest.raises(ChildProcessError):
             os.waitpid(child, os.WNOHANG)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import workload
+from bench.host import launch
 
 HERE = workload.root() / "victim"
 LENGTHS = st.floats(0.1, 5)
@@ -111,13 +114,53 @@ def test_a_start_that_the_kernel_refuses_is_tried_again(refusal, monkeypatch):
     assert (spawn.failed, len(calls)) == (2, 3)
 
 
+@pytest.fixture
+def aggressor(tmp_path):
+    """Starts one; what is left of its session at the end of a test that fails is killed."""
+    started = []
+
+    def start(name):
+        program = workload.path(f"aggressor/{name}")
+        words = [*EXECUTABLE, str(program), "--before=0", "--during=60", "--window=0.05"]
+        environment = {"BENCH_SCRATCH": str(tmp_path)}
+        running = subprocess.Popen(words, stdout=subprocess.PIPE, env=environment, start_new_session=True)
+        started.append(running)
+        return running
+
+    yield start
+    for one in started:
+        for pid in launch.session_pids(one.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        one.wait(10)
+        one.stdout.close()
+
+
 @pytest.mark.parametrize("name", ["cpu", "receive", "transmit"])
-def test_the_children_of_an_aggressor_end_with_it(name, tmp_path):
-    program = workload.path(f"aggressor/{name}")
-    words = [*EXECUTABLE, str(program), "--before=0", "--during=60", "--window=0.05"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, env={"BENCH_SCRATCH": str(tmp_path)}) as running:
-        while b"aggressor.rate" not in running.stdout.readline():
-            pass
-        running.send_signal(signal.SIGKILL)
-        # Children have the pipe open as well: its end is the end of the last of them.
-        running.communicate(timeout=30)
+def test_the_children_of_an_aggressor_end_with_it(name, aggressor):
+    running = aggressor(name)
+    assert any(b"aggressor.rate" in line for line in running.stdout)
+    running.send_signal(signal.SIGKILL)
+    # Children have the pipe open as well: its end is the end of the last of them.
+    running.communicate(timeout=60)
+
+
+def test_a_child_whose_aggressor_ended_before_it_first_ran_ends_at_once():
+    storm = module(workload.root() / "aggressor/_storm.py")
+    counter = storm.Counter()
+
+    def work():
+        while True:
+            yield 1
+
+    pid = os.fork()
+    if pid == 0:
+        storm.child(work, counter, parent=os.getpid())  # which is certainly not who started it
+    ended = os.pidfd_open(pid)
+    try:
+        assert select.select([ended], [], [], 30)[0], "it works on without its aggressor"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(ended)
+    assert counter.value() == 1

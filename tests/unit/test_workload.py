@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import workload
+from bench import printed, workload
 from bench.errors import SuiteError, UsageError
 from bench.model import Metric, Observation
 
@@ -169,20 +169,20 @@ def test_no_precision_is_lost_on_the_command_line(value):
 
 def test_a_line_becomes_an_observation():
     line = b'{"metric": "cpu.seconds_on", "value": 1.5, "unit": "s", "labels": {"cpu": "1"}}\n'
-    assert workload.parse_line(line, 2.5) == Observation(2.5, "cpu.seconds_on", 1.5, "s", {"cpu": "1"})
+    assert printed.parse_line(line, 2.5) == Observation(2.5, "cpu.seconds_on", 1.5, "s", {"cpu": "1"})
 
 
 def test_an_event_becomes_a_metric_of_value_one():
-    assert workload.parse_line(b'{"event": "start"}\n', 1.0) == Observation(1.0, "event.start", 1.0, "1")
+    assert printed.parse_line(b'{"event": "start"}\n', 1.0) == Observation(1.0, "event.start", 1.0, "1")
 
 
 def test_a_null_keeps_its_reason_as_a_label():
-    found = workload.parse_line(b'{"metric": "a.b", "value": null, "unit": "s", "reason": "no PSI"}')
+    found = printed.parse_line(b'{"metric": "a.b", "value": null, "unit": "s", "reason": "no PSI"}')
     assert found == Observation(0.0, "a.b", None, "s", {"reason": "no PSI"})
 
 
 def test_a_null_without_a_reason_is_still_no_number():
-    found = workload.parse_line(b'{"metric": "a.b", "value": null}')
+    found = printed.parse_line(b'{"metric": "a.b", "value": null}')
     assert found is not None
     assert found.value is None
     assert found.labels["reason"]
@@ -214,16 +214,16 @@ def test_a_null_without_a_reason_is_still_no_number():
         b'{"event": "St art"}', b'{"event": null}', b'{"event": ""}',
         b'{"metric": "a.b", "value": 1} x',
         b"[" * 50000,
-        b'{"metric": "a.b", "value": 1' + b" " * workload.MAX_LINE + b"}",
+        b'{"metric": "a.b", "value": 1' + b" " * printed.MAX_LINE + b"}",
     ],
 )  # fmt: skip
 def test_anything_else_is_garbage(line):
-    assert workload.parse_line(line) is None
+    assert printed.parse_line(line) is None
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_make_it_raise(line):
-    workload.parse_line(line)
+    printed.parse_line(line)
 
 
 JSON = st.recursive(
@@ -236,7 +236,7 @@ KEYS = st.sampled_from(["metric", "value", "unit", "labels", "reason", "event"])
 
 @given(st.dictionaries(KEYS, JSON | st.just("a.b"), max_size=6))
 def test_what_is_accepted_is_always_a_finite_number_or_a_reasoned_null(fact):
-    found = workload.parse_line(json.dumps(fact).encode())
+    found = printed.parse_line(json.dumps(fact).encode())
     if found is None:
         return
     assert found.value is not None or found.labels["reason"]
@@ -253,4 +253,4 @@ def test_what_is_accepted_is_always_a_finite_number_or_a_reasoned_null(fact):
 )
 def test_every_well_formed_line_is_accepted_unchanged(metric, value, unit, labels):
     line = json.dumps({"metric": metric, "value": value, "unit": unit, "labels": labels}).encode()
-    assert workload.parse_line(line, 1.0) == Observation(1.0, metric, float(value), unit, labels)
+    assert printed.parse_line(line, 1.0) == Observation(1.0, metric, float(value), unit, labels)

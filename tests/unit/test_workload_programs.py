@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import workload
+from bench import printed, workload
 
 DATA = Path(__file__).parent / "workload_data"
 
@@ -277,7 +277,7 @@ def test_intersection_holds_exactly_the_moments_of_both(left, right):
 def test_stalls_are_those_of_everybody_and_counted_above_5_ms(capfd):
     ms = 1_000_000
     spin.report_stalls([[(0, 50 * ms), (90 * ms, 99 * ms)], [(38 * ms, 60 * ms), (90 * ms, 94 * ms)]])
-    lines = [workload.parse_line(line.encode()) for line in capfd.readouterr().out.splitlines()]
+    lines = [printed.parse_line(line.encode()) for line in capfd.readouterr().out.splitlines()]
     assert {seen.metric: seen.value for seen in lines} == {
         "cpu.stall.longest": 0.012,
         "cpu.stall.count": 1,
@@ -287,7 +287,7 @@ def test_stalls_are_those_of_everybody_and_counted_above_5_ms(capfd):
 
 def test_no_stall_is_zero_but_its_median_is_no_number(capfd):
     spin.report_stalls([[(0, 9)], [(9, 18)]])
-    lines = [workload.parse_line(line.encode()) for line in capfd.readouterr().out.splitlines()]
+    lines = [printed.parse_line(line.encode()) for line in capfd.readouterr().out.splitlines()]
     assert {seen.metric: seen.value for seen in lines} == {
         "cpu.stall.longest": 0.0,
         "cpu.stall.count": 0,
@@ -339,7 +339,7 @@ def test_a_cpu_that_is_not_there_is_said_not_to_be_had(capfd):
     shared.pin(-1)
     shared.pin(100000)
     (line,) = capfd.readouterr().out.splitlines()
-    seen = workload.parse_line(line.encode())
+    seen = printed.parse_line(line.encode())
     assert (seen.metric, seen.value) == ("placement.pinned", 0)
     assert seen.labels["why"]
 

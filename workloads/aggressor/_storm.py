@@ -62,6 +62,7 @@ class Storm:
 
     def start(self):
         """Start what is not running; a kernel that refuses is asked again at the next look."""
+        parent = os.getpid()
         for job, counter in self.jobs:
             if counter in self.children.values():
                 continue
@@ -70,7 +71,7 @@ class Storm:
             except OSError:
                 return
             if pid == 0:
-                child(job, counter)
+                child(job, counter, parent)
             self.children[pid] = counter
 
     def look(self):
@@ -90,10 +91,12 @@ class Storm:
         self.children = {}
 
 
-def child(job, counter):
-    """Work until the parent is gone or kills this one; nothing of the parent's is flushed or cleaned up."""
+def child(job, counter, parent):
+    """Work until the parent is gone or kills this one; nothing of the parent's is flushed or cleaned up.
+
+    The parent is told, not asked for: it may have ended before this one came to run for the first time.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = os.getppid()
     try:
         first_to_go()
         for amount in job():

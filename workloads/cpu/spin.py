@@ -77,8 +77,8 @@ def cpu_reader():
 class Recorder:
     """What one process saw of its own running, between t0 and t1 (ns of the monotonic clock)."""
 
-    def __init__(self, t0, t1, stop):
-        self.t0, self.t1, self.stop, self.parent = t0, t1, stop, os.getppid()
+    def __init__(self, t0, t1, stop, parent):
+        self.t0, self.t1, self.stop, self.parent = t0, t1, stop, parent
         self.gaps, self.lateness, self.seconds_on = [], [], {}
         self.iterations = 0
         self.cpu_at_t0 = self.cpu_at_t1 = None
@@ -166,12 +166,12 @@ class Recorder:
         return marshal.dumps((used, self.iterations, self.gaps, self.lateness, self.seconds_on))
 
 
-def child(args, ready, start, results, stop):
+def child(args, ready, start, results, stop, parent):
     os.write(ready, b".")
     plan = os.read(start, 16)  # one atomic record for each child; empty when the parent is gone
     if len(plan) != 16:
         os._exit(1)
-    recorder = Recorder(*struct.unpack("qq", plan), stop)
+    recorder = Recorder(*struct.unpack("qq", plan), stop, parent)
     busy, idle = int(args["busy"] * 1e9), int(args["idle"] * 1e9)
     if busy or idle:
         recorder.pulse(busy, busy + idle)
@@ -187,7 +187,7 @@ def launch(args, stop):
     """Fork the children, each blocked at the start; (pids, result pipes, start pipe)."""
     ready_r, ready_w = os.pipe()
     start_r, start_w = os.pipe()
-    pids, results = [], []
+    pids, results, parent = [], [], os.getpid()
     for _ in range(args["threads"]):
         result_r, result_w = os.pipe()
         pid = os.fork()
@@ -195,7 +195,7 @@ def launch(args, stop):
             for fd in (*results, ready_r, start_w, result_r):
                 os.close(fd)
             try:
-                child(args, ready_w, start_r, result_w, stop)
+                child(args, ready_w, start_r, result_w, stop, parent)
             finally:
                 os._exit(1)
         os.close(result_w)

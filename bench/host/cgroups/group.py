@@ -16,7 +16,7 @@ from bench.host.cgroups.hierarchy import Cgroups, Hierarchy
 from bench.ledger import Ledger
 from bench.model import Reading, Scalar
 
-DRAIN = 10.0
+DRAIN = 30.0
 """Seconds to wait for processes that were killed to leave, before giving up."""
 _STEP = 0.002
 _RACES = 10
@@ -154,7 +154,7 @@ class Group:
         return sorted(found - {0})
 
     def kill(self) -> None:
-        """Kill everything inside and wait until it left. HostError after 10 s.
+        """Kill everything inside and wait until it left. HostError after `DRAIN` seconds.
 
         v2 does it with one write to cgroup.kill. v1 has no such file: the group is frozen, so that
         nothing forks meanwhile, all is sent SIGKILL, and it is thawed, until nothing is left.

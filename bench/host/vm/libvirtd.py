@@ -131,6 +131,15 @@ def software(connection: Any) -> dict[str, str]:
     }
 
 
+def versions() -> dict[str, str]:
+    """The same of the libvirt that answers here; {} where none does."""
+    connection = connect()
+    if isinstance(connection, Missing):
+        return {}
+    with contextlib.closing(connection):
+        return software(connection)
+
+
 def ours(name: str) -> str:
     """That name, if it is a domain's or network's of this program; HostError otherwise."""
     if not name.startswith(("isobench-", "isob")) or "/" in name:

@@ -15,6 +15,11 @@ MIB = 2**20
 _COUNTED = {AVAILABLE: "MemAvailable", PSS: "PSS", RSS: "RSS", CGROUP: "control group"}
 _SMALLEST = 0.02
 """MiB at which the logarithmic axis begins: what is below, or below nothing, is drawn at its edge."""
+_NOTHING = (
+    "At no number of instances had the host less available memory than before the first, but for what other "
+    "programs took: there is nothing to draw."
+)
+_UNKNOWN = "The kernel does not tell the available memory, or what other programs hold: nothing can be drawn."
 
 
 def slopes(material: Material, findings: Sequence[Finding]) -> Figure | None:
@@ -64,16 +69,20 @@ def slopes(material: Material, findings: Sequence[Finding]) -> Figure | None:
 
 
 def levels(material: Material, findings: Sequence[Finding]) -> Figure | None:
-    """What all instances together take of the available memory, by their number."""
+    """What all instances together take of the available memory, by their number; a sentence where nothing."""
     section = findings[0].section
     of = [c for c in crowds(material.run) if c.section == section and 0 in c.levels]
     if not of:
         return None
     runtimes = [r for r in material.run.plan.runtimes if any(c.runtime == r for c in of)]
+    taken = {r: _taken([c for c in of if c.runtime == r]) for r in runtimes}
+    name, title = f"fig-levels-{section}", "All of them together."
+    if not any(m > _SMALLEST for points in taken.values() for _, m in points):
+        return Figure(name, title, _NOTHING if any(taken.values()) else _UNKNOWN, "")
     with sheet(460, 380) as (canvas, grid):
         axes = grid[0][0]
         for index, runtime in enumerate(runtimes):
-            points = _taken([c for c in of if c.runtime == runtime])
+            points = [(n, m) for n, m in taken[runtime] if m > _SMALLEST]
             if points:
                 axes.plot(
                     *zip(*points, strict=True),
@@ -90,15 +99,15 @@ def levels(material: Material, findings: Sequence[Finding]) -> Figure | None:
         legend(canvas, axes)
         return finish(
             canvas,
-            f"fig-levels-{section}",
-            "All of them together.",
+            name,
+            title,
             "The median over trials of the available memory that was lost, without what other programs took. "
             "The vertical axis is logarithmic; a level at which nothing was lost is left out.",
         )
 
 
 def _taken(of: Sequence[Crowd]) -> list[tuple[int, float]]:
-    """MiB by number of instances, in order."""
+    """The median of MiB over trials, by number of instances in order; what came back is below nothing."""
     found: dict[int, list[float]] = {}
     for one in of:
         before = lost(one.levels[0])
@@ -106,4 +115,4 @@ def _taken(of: Sequence[Crowd]) -> list[tuple[int, float]]:
             left = lost(level)
             if n and before is not None and left is not None:
                 found.setdefault(n, []).append((left - before) / MIB)
-    return [(n, m) for n, v in sorted(found.items()) if (m := median(v)) > _SMALLEST]
+    return [(n, median(v)) for n, v in sorted(found.items())]
