@@ -239,8 +239,12 @@ def _explained(problem: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[NativeSandbox]:
-    """A sandbox on the host's own network whose limits are a cgroup's; none where `controls` is empty.
+def native(
+    tenant: Tenant, arena: Arena, controls: frozenset[str], netns: Path | None = None
+) -> Iterator[NativeSandbox]:
+    """A sandbox whose limits are a cgroup's; none where `controls` is empty.
+
+    It is on the host's own network, or in that namespace.
 
     It sees the run's root view where there is one, else the host's own files.
     """
@@ -254,7 +258,7 @@ def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[N
             from bench.host import network
 
             peer = stack.enter_context(network.loopback_server(arena))
-        parked = process(arena, group, chroot=arena.root)
+        parked = process(arena, group, chroot=arena.root, netns=netns)
         stack.callback(parked.close)
         sandbox = NativeSandbox(
             parked,
