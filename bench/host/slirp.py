@@ -8,7 +8,6 @@ import os
 import select
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +51,14 @@ def lacking() -> Missing | None:
 
 
 @contextlib.contextmanager
-def tunnel(ledger: Ledger, namespace: str, inside: int) -> Iterator[Tunnel]:
-    """A user mode network for that namespace, and a port of 127.0.0.1 for its port `inside`, TCP and UDP."""
+def tunnel(ledger: Ledger, namespace: str, inside: int, directory: Path) -> Iterator[Tunnel]:
+    """A user mode network for that namespace, and a port of 127.0.0.1 for its port `inside`, TCP and UDP.
+
+    Its control socket lies in `directory`.
+    """
     ready, told = os.pipe2(0)
-    with tempfile.TemporaryDirectory(prefix="isobench-") as directory, contextlib.ExitStack() as stack:
-        control = Path(directory) / "api"
+    with contextlib.ExitStack() as stack:
+        control = directory / "slirp"
         try:
             process = _start(namespace, control, told)
         except BaseException:

@@ -62,7 +62,7 @@ def slirp(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
     name = f"isob-{uuid.uuid4().hex[:6]}-s"
     with ExitStack() as stack:
         stack.enter_context(network.namespace(arena.ledger, name))
-        tunnel = stack.enter_context(usermode.tunnel(arena.ledger, name, PORT))
+        tunnel = stack.enter_context(usermode.tunnel(arena.ledger, name, PORT, arena.scratch))
         server = stack.enter_context(servers.raw(servers.tenant(tenant), arena, network.NETNS_DIR / name))
         stack.enter_context(servers.serving(server, tenant, f"{usermode.INSIDE}:{PORT}"))
         client = stack.enter_context(servers.raw(tenant, arena))
