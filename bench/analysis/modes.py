@@ -127,7 +127,8 @@ class _Table:
             return replace(blank, verdict="not testable", reason=reason,
                            fix=f"bench run --resume {self.run.path.name}")  # fmt: skip
         good = [r for r in records if r.status == "ok" and r.block in values and AGAIN not in r.params]
-        compared = mode.name != REFERENCE
+        # The speed of an emulator says nothing of a machine's: its numbers stand for themselves.
+        compared = mode.name != REFERENCE and not blank.emulated
         both = {b: (v, self.base[b]) for b, v in values.items() if b in self.base} if compared else {}
         times = _geometric([math.log(v / w) for v, w in both.values()])
         added = interval([v - w for v, w in both.values()])

@@ -74,6 +74,8 @@ class BridgePeer:
 
     peer: str
     ifb: str
+    netns: str
+    """Name of the peer's namespace."""
 
     def limit(self, pid: int, rate: float) -> None:
         """Hold what the container of the process `pid` sends to `rate` bytes/s, on the host end of its veth.
@@ -130,7 +132,7 @@ def open_bridge_peer(ground: Ground, bridge: str, address: str, prefix: int) -> 
             socket.link("set", index=index, state="up")
         bring_up(other, inner, address, prefix)
         with iperf.serving(ground.ledger, _tree(ground), address, netns=other) as peer:
-            yield BridgePeer(peer, ifb)
+            yield BridgePeer(peer, ifb, other)
 
 
 @contextlib.contextmanager

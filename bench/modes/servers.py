@@ -30,7 +30,7 @@ class Client(Protocol):
     """A sandbox that may be told where its server is."""
 
     peer: str | None
-    recorded: Callable[[], Mapping[str, Scalar | None]]
+    told: Callable[[], Mapping[str, Scalar | None]]
 
 
 def tenant(client: Tenant) -> Tenant:
@@ -83,9 +83,8 @@ def joined(
 ) -> Sandbox:
     """The client's sandbox with the server's address as its peer, and with what is told as further facts."""
     both: Client = client  # type: ignore[assignment]  # every sandbox of a mode has both attributes
-    own = both.recorded
     both.peer = address
-    both.recorded = lambda: {**own(), "server.cpus": cpus(server.pids()), **told()}
+    both.told = lambda: {"server.cpus": cpus(server.pids()), **told()}
     return client
 
 

@@ -62,7 +62,7 @@ class ContainerSandbox:
     workloads: str = "/workloads"
     scratch: str = "/scratch"
     peer: str | None = field(init=False)
-    recorded: Callable[[], Mapping[str, Scalar | None]] = dict
+    told: Callable[[], Mapping[str, Scalar | None]] = dict
     """Asked for further facts at the end of the trial."""
     process: ContainerProcess | None = None
     _kept: dict[str, Reading] = field(default_factory=dict)
@@ -224,7 +224,7 @@ class ContainerSandbox:
                 found = self.client.api.containers(all=True, size=True, filters={"id": self.container_id})
             self._facts["layer.bytes"] = next((one.get("SizeRw") for one in found), None)
         counted = self.bridge.counters() if self.bridge else {}
-        return {**self.place.facts(), **self._facts, **counted, **self.recorded()}
+        return {**self.place.facts(), **self._facts, **counted, **self.told()}
 
     def moments(self) -> Mapping[str, float]:
         """When the engine answered, and when it says it did what; nothing unless a start is measured."""

@@ -54,6 +54,8 @@ class NativeSandbox:
     """Puts a wrapper such as bubblewrap before the command line."""
     wrapped: bool = False
     recorded: Callable[[], Mapping[str, Scalar | None]] = dict
+    told: Callable[[], Mapping[str, Scalar | None]] = dict
+    """Asked for further facts at the end of the trial."""
     outside: Path | None = None
     """The scratch directory as the host sees it."""
     cwd: str = "/"
@@ -96,7 +98,8 @@ class NativeSandbox:
             "maxrss.floor": self.parked.floor,
             "parked.cpu": self.parked.cpu,
         }
-        return own | dict(self.recorded()) | (self.pair.counters() if self.pair else {})
+        counted = self.pair.counters() if self.pair else {}
+        return own | dict(self.recorded()) | counted | dict(self.told())
 
     def reach(self, name: str) -> socket.socket:
         """A stream to that socket in the scratch directory."""

@@ -70,12 +70,12 @@ Lacking = Callable[[str, Case], Skipped | None]
 
 def a_plan(
     *, text: str = TRIP + BULK, runtimes: Sequence[str] = RUNTIMES,
-    lacking: Lacking = lambda runtime, case: None, blocks: int = 6,
+    lacking: Lacking = lambda runtime, case: None, blocks: int = 6, emulated: Sequence[str] = (),
 ) -> Plan:  # fmt: skip
     """A plan of those modes beside the small ladder's runtimes, which have no experiment of their own."""
     return plans.make(
         suite.parse(LADDER + text, "small", "small.toml"), runtimes, seed=1, blocks=blocks,
-        baseline=lambda name: name == "process", lacking=lacking,
+        baseline=lambda name: name == "process", lacking=lacking, emulated=emulated,
     )  # fmt: skip
 
 

@@ -99,12 +99,12 @@ def test_no_cpu_leaves_the_server_where_it_is():
 
 
 def test_the_client_is_told_the_address_and_its_facts_gain_what_the_way_tells():
-    client = SimpleNamespace(peer=None, recorded=lambda: {"chroot": True})
+    client = SimpleNamespace(peer=None, told=dict)
     server = SimpleNamespace(pids=lambda: [os.getpid()])
     assert servers.joined(client, server, "x:1", lambda: {"path.packets": 3.0}) is client
     cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     assert client.peer == "x:1"
-    assert client.recorded() == {"chroot": True, "server.cpus": cpus, "path.packets": 3.0}
+    assert client.told() == {"server.cpus": cpus, "path.packets": 3.0}
 
 
 # --- evidence --------------------------------------------------------------------------------------

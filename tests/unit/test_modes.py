@@ -250,6 +250,19 @@ def test_links_are_named_without_what_differs_from_trial_to_trial():
     assert unnumbered("eth0") == "eth0"
 
 
+def test_an_emulated_machine_has_a_number_and_is_compared_with_nothing():
+    text = TRIP.replace('"proxy"]', '"machine-tap"]')
+    plan = a_plan(text=text, runtimes=("process", "docker", "libvirt:micro"), emulated=("libvirt:micro",))
+    run = judged(a_run(plan, times({"machine-tap": 40.0})))
+    one = next(f for f in run.finding_list if f.id == "mode/mode-trip/machine-tap")
+    assert one.emulated and one.measured.estimate > 300e-6 and one.deviation is None
+    assert "added" not in one.evidence and "on an emulated CPU" in one.reason
+    assert "machine" not in run.conclusion
+    assert "machine on a bridge (emulated)" in html.render(run)
+    native = judged(a_run(replace(plan, emulated=()), times({"machine-tap": 40.0})))
+    assert "machine on a bridge ×40" in native.conclusion
+
+
 # --- the report ------------------------------------------------------------------------------------
 
 
