@@ -169,7 +169,7 @@ def evidence(records: Sequence[TrialRecord]) -> dict[str, Scalar | None]:
     for side in ("client", "server"):
         costs = [v for r in records if (v := _of_side(r, side)) is not None]
         if costs:
-            found[f"cpu.{side}"] = GIGA * median(costs)
+            found[f"gigabyte.cpu.{side}"] = GIGA * median(costs)
     labels = [o.labels for r in records for t in r.tenants for o in t.observations if o.metric == "net.mtu"]
     for name in dict.fromkeys(key for of in labels for key in of if key != "reason"):
         found[name] = _same(of.get(name) for of in labels)

@@ -37,6 +37,8 @@ from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
 
+SECONDS = ("p95", "time", "cpu.host", "path.cpu")
+"""Evidence in seconds that no workload and no collector has a unit for."""
 THAN = {"whiteout": "in a plain directory", "mix": "on the bind mount", "copyup": "by opening",
         modes.SECTION: "on the loopback"}  # fmt: skip
 """What the findings of a section are compared with, where that is not the process."""
@@ -269,7 +271,7 @@ def _trials(f: Finding) -> Value:
 
 def _evidence(name: str, value: Scalar | None, units: Mapping[str, str]) -> str:
     bare = name.removeprefix("fact:")
-    seconds = name in ("p95", "time", "cpu.host") or name.startswith(("start.", "stop."))
+    seconds = name in SECONDS or name.startswith(("start.", "stop.", "added", "gigabyte."))
     unit = "s" if seconds else units.get(bare) or units.get(bare.removeprefix("guest."), "")
     if not unit and ".stall." in f".{bare}.":
         unit = "s"
