@@ -56,7 +56,7 @@ def tunnel(ledger: Ledger, namespace: str, inside: int, directory: Path) -> Iter
 
     Its control socket lies in `directory`.
     """
-    ready, told = os.pipe2(0)
+    ready, told = os.pipe()
     with contextlib.ExitStack() as stack:
         control = directory / "slirp"
         try:

@@ -77,7 +77,8 @@ def test_a_client_may_come_once_the_server_says_that_it_listens_and_the_server_i
     assert servers.cpus(box.pids()) is None
 
 
-def test_a_server_that_ends_before_it_listens_is_told_with_its_words():
+def test_a_server_that_ends_before_it_listens_is_told_at_once_with_its_words(monkeypatch):
+    monkeypatch.setattr(servers, "DEADLINE", 1e9)
     box = Box("import sys; print('at first', flush=True); sys.exit('no such address')")
     words = r"does not listen: at first\nno such address"
     with pytest.raises(SandboxError, match=words), servers.serving(box, BULK, "127.0.0.1:1"):
