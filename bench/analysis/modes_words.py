@@ -42,10 +42,10 @@ def of(
     if times is not None:
         parts.append(f"{_multiple(times.estimate)} the loopback{_ends(times)}")
     if added is not None:
-        parts.append(f"{_signed(added.estimate)}{_added_ends(added)}")
+        parts.append(_more(added))
     parts.append(f"by way of {mode.passes}")
-    parts += [text.format(value=value) for name, text in WITNESSES.items()
-              if isinstance(value := facts.get(name), float)]  # fmt: skip
+    told = {name: facts.get(name) for name in WITNESSES if not mode.unix}
+    parts += [WITNESSES[name].format(value=v) for name, v in told.items() if isinstance(v, float)]
     parts.append(EMULATED if emulated else "")
     parts.append(f"{broken} trials broke" if broken else "")
     return sentence(parts)
@@ -59,15 +59,16 @@ def _ends(times: Interval) -> str:
     return "" if times.low is None or times.high is None else f" (95 % {times.low:.3g} … {times.high:.3g})"
 
 
-def _signed(seconds: float) -> str:
-    return f"{spell(abs(seconds))} {'more' if seconds >= 0 else 'less'}"
-
-
-def _added_ends(added: Interval) -> str:
+def _more(added: Interval) -> str:
+    """What is added, with its sign: "+2.99 µs (95 % +2.85 … +3.14 µs)"."""
     if added.low is None or added.high is None:
-        return ""
-    ends = " … ".join(spell(end).replace("-", "−") for end in (added.low, added.high))
-    return f" (95 % {ends})"
+        return f"{_signed(added.estimate)} µs"
+    return f"{_signed(added.estimate)} µs (95 % {_signed(added.low)} … {_signed(added.high)} µs)"
+
+
+def _signed(seconds: float) -> str:
+    text = f"{1e6 * seconds:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", "−")
 
 
 def conclusion(found: Sequence[Finding]) -> str:

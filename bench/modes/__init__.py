@@ -70,7 +70,7 @@ MODES = {one.name: one for one in (
          network="port"),
     Mode("slirp", "user mode network (slirp4netns)", "process",
          "the host's loopback, slirp4netns and a tap", "namespaces:slirp", "namespaces:no_slirp"),
-    Mode("machine-tap", "machine on a bridge", "libvirt:micro",
+    Mode("tap", "machine on a bridge", "libvirt:micro",
          "a virtual network card, a tap, a bridge and a veth", "machines:tap"),
     Mode("machine-nat", "machine behind address translation", "libvirt:micro",
          "a virtual network card, a tap, libvirt's bridge and rules, another bridge and a veth",

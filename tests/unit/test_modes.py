@@ -69,8 +69,8 @@ def test_the_server_is_a_sandbox_of_the_trial_as_well_in_the_estimate():
 def test_a_suite_that_names_an_unknown_mode_is_refused_with_the_nearest():
     with pytest.raises(SuiteError, match=r"unknown mode 'vteh'.*veth"):
         suite.parse(LADDER + TRIP.replace('"veth"', '"vteh"'), "small", "small.toml")
-    with pytest.raises(UsageError, match="unknown mode 'tap'"):
-        modes.find("tap")
+    with pytest.raises(UsageError, match="unknown mode 'wire'"):
+        modes.find("wire")
 
 
 def test_every_mode_of_the_table_opens_and_its_requirement_can_be_asked():
@@ -187,8 +187,14 @@ def test_placement_mtu_offloads_and_the_way_are_evidence():
         "path.packets": 1000.0, "path.cpu": 0.25, "path.process": "docker-proxy",
     }  # fmt: skip
     assert wanted.items() <= one.evidence.items()
+    assert "4 times the loopback" in one.reason and "+36.00 µs" in one.reason
     assert "1000 packets were seen there" in one.reason and "0.25 s of CPU time" in one.reason
     assert "docker-proxy" in one.reason
+
+
+def test_a_unix_socket_has_no_link_whose_packets_would_be_told():
+    run = a_run(a_plan(text=TRIP), times(MULTIPLES))
+    assert "packets" not in by_id(run)["mode/mode-trip/unix"].reason
 
 
 def test_facts_that_differ_between_trials_are_all_told():
@@ -251,15 +257,15 @@ def test_links_are_named_without_what_differs_from_trial_to_trial():
 
 
 def test_an_emulated_machine_has_a_number_and_is_compared_with_nothing():
-    text = TRIP.replace('"proxy"]', '"machine-tap"]')
+    text = TRIP.replace('"proxy"]', '"tap"]')
     plan = a_plan(text=text, runtimes=("process", "docker", "libvirt:micro"), emulated=("libvirt:micro",))
-    run = judged(a_run(plan, times({"machine-tap": 40.0})))
-    one = next(f for f in run.finding_list if f.id == "mode/mode-trip/machine-tap")
+    run = judged(a_run(plan, times({"tap": 40.0})))
+    one = next(f for f in run.finding_list if f.id == "mode/mode-trip/tap")
     assert one.emulated and one.measured.estimate > 300e-6 and one.deviation is None
     assert "added" not in one.evidence and "on an emulated CPU" in one.reason
     assert "machine" not in run.conclusion
     assert "machine on a bridge (emulated)" in html.render(run)
-    native = judged(a_run(replace(plan, emulated=()), times({"machine-tap": 40.0})))
+    native = judged(a_run(replace(plan, emulated=()), times({"tap": 40.0})))
     assert "machine on a bridge ×40" in native.conclusion
 
 
