@@ -34,14 +34,27 @@ def _container(runtime: Runtime, tenant: Tenant, arena: Arena, mode: str) -> Ite
 
 
 @contextlib.contextmanager
+def _served(
+    runtime: Runtime, tenant: Tenant, arena: Arena, mode: str, address: str = ANYWHERE
+) -> Iterator[ContainerSandbox]:
+    """A container of that mode in which the client's server listens."""
+    own = servers.tenant(tenant)
+    with (
+        _container(runtime, own, arena, mode) as server,
+        servers.serving(server, tenant, address),
+    ):
+        yield server
+
+
+@contextlib.contextmanager
 def unix(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
     """No network at all: a unix socket in the server's scratch directory, which the host sees as well."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_container(runtime, servers.tenant(tenant), arena, "unix"))
-        stack.enter_context(servers.serving(server, tenant, f"{server.scratch}/{SOCKET}"))
-        outside = arena.scratch / servers.NAME / SOCKET
+    outside = arena.scratch / servers.NAME / SOCKET
+    with (
+        _served(runtime, tenant, arena, "unix", f"/scratch/{SOCKET}") as server,
+        servers.raw(tenant, arena) as client,
+    ):
         address = mounts.inside(arena.root, outside) if arena.root else str(outside)
-        client = stack.enter_context(servers.raw(tenant, arena))
         seen = evidence.witness({evidence.PACKETS: evidence.packets("lo")}, link="none")
         yield servers.joined(client, server, address, seen.told)
 
@@ -50,10 +63,10 @@ def unix(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
 def host(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
     """A container that shares the host's network: the client uses the loopback."""
     address = f"127.0.0.1:{free_port()}"
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_container(runtime, servers.tenant(tenant), arena, "host"))
-        stack.enter_context(servers.serving(server, tenant, address))
-        client = stack.enter_context(servers.raw(tenant, arena))
+    with (
+        _served(runtime, tenant, arena, "host", address) as server,
+        servers.raw(tenant, arena) as client,
+    ):
         seen = evidence.witness({evidence.PACKETS: evidence.packets("lo")}, link="lo")
         yield servers.joined(client, server, address, seen.told)
 
@@ -61,54 +74,43 @@ def host(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
 @contextlib.contextmanager
 def direct(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
     """The host speaks to the container's own address, which its bridge leads to."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_container(runtime, servers.tenant(tenant), arena, "direct"))
-        stack.enter_context(servers.serving(server, tenant, ANYWHERE))
-        client = stack.enter_context(servers.raw(tenant, arena))
-        seen = _bridge(server, server.settings())
-        yield servers.joined(client, server, f"{_address(server)}:{PORT}", seen.told)
+    with _served(runtime, tenant, arena, "direct") as server, servers.raw(tenant, arena) as client:
+        settings = server.settings()
+        address = container_config.address(settings)
+        if address is None:
+            raise SandboxError(f"{server.name} has no address", fix="read the engine's own log")
+        yield servers.joined(client, server, f"{address}:{PORT}", _bridge(settings).told)
 
 
 @contextlib.contextmanager
 def bridge(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
     """Two containers on one network of the engine; the client knows the other's name alone."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_container(runtime, servers.tenant(tenant), arena, "bridge"))
-        stack.enter_context(servers.serving(server, tenant, ANYWHERE))
-        client = stack.enter_context(_container(runtime, tenant, arena, "bridge"))
-        seen = _bridge(server, server.settings())
+    with (
+        _served(runtime, tenant, arena, "bridge") as server,
+        _container(runtime, tenant, arena, "bridge") as client,
+    ):
+        seen = _bridge(server.settings())
         yield servers.joined(client, server, f"{server.name}:{PORT}", seen.told)
 
 
 @contextlib.contextmanager
 def proxy(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
     """A published port reached through 127.0.0.1, which an engine's rules leave to its proxy."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_container(runtime, servers.tenant(tenant), arena, "proxy"))
-        stack.enter_context(servers.serving(server, tenant, ANYWHERE))
+    with _served(runtime, tenant, arena, "proxy") as server, servers.raw(tenant, arena) as client:
         settings = server.settings()
         where = container_config.published(settings, PORT)
         if where is None:
             raise SandboxError(f"{server.name} does not publish {PORT}", fix="read the engine's own log")
-        client = stack.enter_context(servers.raw(tenant, arena))
         between = _proxies(where[1])
-        seen = _bridge(server, settings, {evidence.CPU: evidence.used(between)},
+        seen = _bridge(settings, {evidence.CPU: evidence.used(between)},
                        process=PROXY if between else "none", process_cpus=servers.cpus(between))  # fmt: skip
         yield servers.joined(client, server, f"{where[0]}:{where[1]}", seen.told)
 
 
-def _address(server: ContainerSandbox) -> str:
-    found = container_config.address(server.settings())
-    if found is None:
-        raise SandboxError(f"{server.name} has no address", fix="read the engine's own log")
-    return found
-
-
 def _bridge(
-    server: ContainerSandbox, settings: Mapping[str, Any], more: Mapping[str, evidence.Read] | None = None,
-    **fixed: Scalar | None,
+    settings: Mapping[str, Any], more: Mapping[str, evidence.Read] | None = None, **fixed: Scalar | None
 ) -> evidence.Witness:  # fmt: skip
-    """What the bridge of the container's network sees, and what else is named."""
+    """What the bridge of a container's network sees, and what else is named."""
     link = container_config.bridge(settings) or ""
     readers = {evidence.PACKETS: evidence.bridged(link), **(more or {})}
     return evidence.witness(readers, link=link, filtered=evidence.filtered(), **fixed)
