@@ -63,7 +63,7 @@ def macvlan(ledger: Ledger) -> Iterator[Wire]:
     own, other = f"isob-{token}-s", f"isob-{token}-c"
     parent, far, inner, outer = (f"isob{token}{letter}" for letter in "pfsc")
     with namespace(ledger, own), namespace(ledger, other):
-        with netlink(own, f"joining {other} to {own} by macvlan") as socket:
+        with inside(NETNS_DIR / own), netlink(None, f"joining {other} to {own} by macvlan") as socket:
             socket.link("add", ifname=parent, kind="veth", mtu=MTU, peer={"ifname": far, "mtu": MTU})
             for name in (parent, far):
                 socket.link("set", index=index_of(socket, name), state="up")
@@ -87,7 +87,8 @@ def routed(ledger: Ledger, port: int) -> Iterator[Wire]:
     client, router, server = (f"isob-{token}-{letter}" for letter in "crs")
     near, outer, bridge, leg, inner = (f"isob{token}{letter}" for letter in "nobls")
     with namespace(ledger, client), namespace(ledger, router), namespace(ledger, server):
-        with netlink(router, f"joining {client} and {server} to {router}") as socket:
+        doing = f"joining {client} and {server} to {router}"
+        with inside(NETNS_DIR / router), netlink(None, doing) as socket:
             socket.link("add", ifname=outer, kind="veth", mtu=MTU,
                         peer={"ifname": near, "net_ns_fd": client, "mtu": MTU})  # fmt: skip
             socket.link("add", ifname=bridge, kind="bridge")
