@@ -113,7 +113,7 @@ def doctor(as_json: bool, start: bool, on: str | None) -> None:
 @main.command(name="list")
 @click.argument("what", type=click.Choice(KINDS), required=False)
 def list_(what: str | None) -> None:
-    """List suites, runtimes, workloads, modes, collectors, limits, runs; or the matrix of runtimes and limits."""
+    """List suites, runtimes, workloads, modes, collectors, limits, runs; or what each runtime limits."""
     from bench.commands import listing
 
     for line in listing.lines(what, RUNS):
