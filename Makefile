@@ -9,7 +9,7 @@ RUNTIMES ?=
 RUN_OPTIONS ?=
 ALARMS ?=
 
-HOST_PACKAGES := python3-venv gcc libc6-dev docker.io iptables bubblewrap mmdebstrap iproute2 util-linux e2fsprogs \
+HOST_PACKAGES := python3-venv gcc libc6-dev docker.io iptables slirp4netns bubblewrap mmdebstrap iproute2 util-linux e2fsprogs \
 	libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 MACHINE_PACKAGES := qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients libvirt-dev pkg-config python3-dev \
 	dnsmasq-base busybox-static vagrant vagrant-libvirt openssh-client

@@ -16,7 +16,7 @@ from bench.cli_figures import COMMANDS as FIGURES
 from bench.cli_image import COMMANDS as IMAGES
 from bench.errors import BenchError, under_way
 
-KINDS = ["suites", "runtimes", "workloads", "collectors", "limits", "runs", "matrix"]
+KINDS = ["suites", "runtimes", "workloads", "modes", "collectors", "limits", "runs", "matrix"]
 
 
 class _Main(click.Group):
@@ -138,7 +138,7 @@ def doctor(as_json: bool, start: bool, on: str | None) -> None:
 @main.command(name="list", short_help="List suites, runtimes, workloads, limits, runs and more.")
 @click.argument("what", type=click.Choice(KINDS), required=False)
 def list_(what: str | None) -> None:
-    """List suites, runtimes, workloads, collectors, limits and runs; alone the matrix of limits."""
+    """List suites, runtimes, workloads, modes, collectors, limits and runs; alone the matrix of limits."""
     from bench.commands import listing
 
     for line in listing.lines(what, RUNS):

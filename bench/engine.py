@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import gate as gates
+from bench import modes
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.errors import BenchError
@@ -118,9 +119,9 @@ class Engine:
     def _carry_out(
         self, case: Case, arena: Arena, origin: float, output: Callable[[str, str], Path]
     ) -> tuple[tuple[TenantRecord, ...], list[Sample]]:
-        runtime = self._runtimes[case.runtime]
+        opening = modes.opening(case, self._runtimes[case.runtime])
         with ExitStack() as stack:
-            sandboxes = {t.name: stack.enter_context(runtime.open(t, arena)) for t in case.tenants}
+            sandboxes = {t.name: stack.enter_context(opening(t, arena)) for t in case.tenants}
             sampler = Sampler(origin, self._clock)
             stack.callback(sampler.close)
             gate = gates.Gate(gates.openers(sandboxes.values(), arena.letters), self._clock)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import factors, layering, neighbours, primitives
+from bench import factors, layering, modes, neighbours, primitives
 from bench import limits as units
 from bench import workload as workloads
 from bench.collectors import Collector
@@ -63,6 +63,8 @@ class Host:
             return Skipped(case, "not offered", f"{plugin.title}: {cause}")
         if why := factors.not_offered(case, plugin):
             return Skipped(case, "not offered", f"{plugin.title}: {why}")
+        if why := modes.not_offered(case):
+            return Skipped(case, "not offered", why)
         for need in self.missing(runtime):
             return _not_testable(case, need)
         if not case.tenants:
@@ -82,7 +84,7 @@ class Host:
                 return _not_testable(case, found)
         for found in (*self._sizes(wanted), *self._fixtures(case), *self._programs(case, plugin)):
             return _not_testable(case, found)
-        short = factors.crowded(case)
+        short = modes.lacking(case) or factors.crowded(case)
         return _not_testable(case, short) if short else None
 
     def _sizes(self, wanted: Mapping[str, Scalar]) -> list[Missing]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench import factors, neighbours, rungs
+from bench import factors, modes, neighbours, rungs
 from bench import limits as units
 from bench.headroom import levels
 from bench.model import (
@@ -207,15 +207,18 @@ def make(
         allowed = [r for r in runtimes if experiment.runtimes is None or r in experiment.runtimes]
         for runtime in allowed:
             for plain in cases(experiment, runtime, baseline(runtime), quick):
-                made = len(plain.tenants) + factors.further(plain) + int(plain.params.get(INSTANCES, 0))
-                case = replace(plain, overhead=made * cost(runtime))
+                if modes.elsewhere(plain):
+                    continue
+                more = factors.further(plain) + modes.further(plain) + int(plain.params.get(INSTANCES, 0))
+                case = replace(plain, overhead=(len(plain.tenants) + more) * cost(runtime))
                 case = stretched(case) if runtime in emulated else case
                 case = offered(runtime, case)
                 case = replace(case, blocks=affordable(suite, experiment, case, quick, blocks))
                 reason = lacking(runtime, case)
                 if reason is None:
                     kept.append(case)
-                    kept += [rungs.closing(case)] if suite.rungs and baseline(runtime) else []
+                    again = suite.rungs and baseline(runtime) and modes.closes(case.params)
+                    kept += [rungs.closing(case)] if again else []
                 else:
                     skipped.append(reason)
     count = blocks or (suite.quick_blocks if quick else suite.blocks)

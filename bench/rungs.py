@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bench import modes
 from bench.errors import SuiteError
 from bench.model import AGAIN, Case, Rung
 
@@ -65,6 +66,6 @@ def ordered(cases: Sequence[Case], bottom: str, emulated: Collection[str], rng: 
 
 
 def _place(case: Case, bottom: str, emulated: Collection[str]) -> int:
-    if case.runtime == bottom:  # also where the host itself is emulated
+    if case.runtime == bottom and modes.closes(case.params):  # also where the host itself is emulated
         return 2 if AGAIN in case.params else 0
     return 3 if case.runtime in emulated else 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import compiled, markers, neighbours
+from bench import compiled, markers, modes, neighbours
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.crowding import Crowder
@@ -25,7 +25,7 @@ from bench.image import Image
 from bench.ledger import Ledger, state_dir
 from bench.making import Maker
 from bench.markers import Markers
-from bench.model import MARKERS, NETWORK, VICTIM, Case, Plan, PlannedTrial, Sample, TrialRecord
+from bench.model import MARKERS, VICTIM, Case, Plan, PlannedTrial, Sample, TrialRecord
 from bench.runtimes import Arena, Ground, Runtime
 from bench.starting import Starter
 from bench.store import RunDirectory
@@ -105,7 +105,7 @@ class Session:
             self.run.info.id, self.image, workloads.root(), self._scratch, self.ledger, self._note,
             self.run.logs,
         )  # fmt: skip
-        joined = {c.runtime for c in plan.cases if c.params.get(NETWORK, "none") != "none"}
+        joined = {c.runtime for c in plan.cases if modes.networked(c)}
         for name in dict.fromkeys(c.runtime for c in plan.cases):
             lasting = self.runtimes[name].lasting(replace(ground, networked=name in joined))
             stack.enter_context(lasting)

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench import factors, neighbours, policies, rungs
+from bench import factors, modes, neighbours, policies, rungs
 from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
@@ -20,6 +20,7 @@ from bench.model import (
     INSTANCES,
     LAYER,
     MARKERS,
+    MODE,
     Experiment,
     Judgement,
     Scalar,
@@ -202,6 +203,9 @@ class _Reader:
             raise self.fail(f"'{ENTRY}' is one of: {', '.join(ENTRIES)}", ENTRY)
         if complaint := factors.complaint(experiment.params):
             raise self.fail(complaint[1], complaint[0])
+        for name in experiment.params.get(MODE, ()):
+            if name not in modes.MODES:
+                raise self.fail(f"unknown mode '{name}'{nearest(str(name), modes.MODES)}", MODE)
         count = experiment.params.get(INSTANCES, ())
         if (kind == "density") is not bool(count) or not all(type(n) is int and n >= 3 for n in count):
             wanted = f"an experiment on density, and no other, has '{INSTANCES}', at least 3"

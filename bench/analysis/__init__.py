@@ -62,7 +62,7 @@ def summary(run: Run, found: Sequence[Finding]) -> str:
     if run.plan.suite.kind == "overhead":
         from bench.analysis import overhead
 
-        return overhead.conclusion(run)
+        return overhead.conclusion(run, found)
     if run.plan.suite.kind == "layers":
         from bench.analysis import layers
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.analysis.measures import last_observed
 from bench.limits import show
-from bench.model import Finding, Scalar, TenantRecord, TrialRecord
+from bench.model import MODE, Finding, Scalar, TenantRecord, TrialRecord
 
 if TYPE_CHECKING:
     from bench.frames import Run
@@ -95,8 +95,8 @@ def _budget(run: Run, name: str, title: str, source: str, reader: Read) -> Budge
     held: dict[str, Scalar | None] = {}
     why: dict[str, str] = {}
     for runtime in run.plan.runtimes:
-        pairs = [reader(run, r, r.tenants[0]) for r in run.records
-                 if r.runtime == runtime and r.status == "ok" and r.tenants]  # fmt: skip
+        mine = [r for r in run.records if r.runtime == runtime and MODE not in r.params]
+        pairs = [reader(run, r, r.tenants[0]) for r in mine if r.status == "ok" and r.tenants]
         told = list(dict.fromkeys(value for value, _ in pairs if value is not None))
         held[runtime] = told[0] if len(told) == 1 else " and ".join(map(str, told)) or None
         if held[runtime] is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.analysis import budgets
+from bench.analysis import budgets, modes
 from bench.analysis import overhead_words as words
 from bench.analysis.ladder import SECTION, Ladder, Level, ladders
 from bench.model import Finding, Interval, Scalar
@@ -17,14 +18,16 @@ PREFIX = "overhead/"
 
 
 def analyse(run: Run) -> list[Finding]:
-    """Every experiment on every rung, from the bottom up, then whether the budgets were the same."""
+    """Every way to a server, every experiment from the bottom rung up, whether the budgets were the same."""
     found = [_finding(ladder, level, run.path.name) for ladder in ladders(run) for level in ladder.levels]
-    return [*found, *budgets.findings(run)]
+    return [*modes.analyse(run), *found, *budgets.findings(run)]
 
 
-def conclusion(run: Run) -> str:
-    """What costs most, and what stands between a reader and the numbers."""
-    return f"{words.conclusion(ladders(run))} {budgets.conclusion(budgets.read(run))}".strip()
+def conclusion(run: Run, found: Sequence[Finding]) -> str:
+    """What costs most, what the ways to a server cost, and what stands between a reader and the numbers."""
+    climbs, ways = ladders(run), modes.conclusion(found)
+    first = words.conclusion(climbs) if climbs or not ways else ""
+    return " ".join(filter(None, (first, ways, budgets.conclusion(budgets.read(run)))))
 
 
 def _finding(ladder: Ladder, level: Level, run: str) -> Finding:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import collectors, limits, runtimes, suite, workload
+from bench import collectors, limits, modes, runtimes, suite, workload
 from bench import plan as planning
 from bench.model import AGGRESSOR, VICTIM, Experiment, Plan
 
@@ -18,7 +18,7 @@ def lines(what: str | None, runs: Path) -> Iterator[str]:
     if what == "matrix":
         yield from matrix_lines()
         return
-    kinds = [what] if what else ["suites", "runtimes", "workloads", "collectors", "limits", "runs"]
+    kinds = [what] if what else ["suites", "runtimes", "workloads", "modes", "collectors", "limits", "runs"]
     for kind in kinds:
         if not what:
             yield f"{kind}:"
@@ -36,6 +36,8 @@ def _entries(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
         yield from ((n, runtimes.load(n).title) for n in runtimes.names())
     elif kind == "workloads":
         yield from ((n, workload.find(n).title) for n in workload.names())
+    elif kind == "modes":
+        yield from ((m.name, f"{m.title}: {m.passes}") for m in modes.MODES.values())
     elif kind == "collectors":
         yield from ((n, collectors.load(n).title) for n in collectors.names())
     elif kind == "limits":

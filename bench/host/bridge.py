@@ -72,7 +72,7 @@ def joined(ledger: Ledger, run: str) -> Iterator[Path]:
 
 def mtu(path: Path) -> int | None:
     """The smallest MTU of the links in that network namespace beside `lo`, as the kernel has it now."""
-    with _inside(path), netlink(None, f"reading the links of {path.name}") as socket:
+    with inside(path), netlink(None, f"reading the links of {path.name}") as socket:
         found = [link.get_attr("IFLA_MTU") for link in socket.get_links()
                  if link.get_attr("IFLA_IFNAME") != "lo"]  # fmt: skip
     return min(found, default=None)
@@ -107,7 +107,7 @@ def _link(path: Path, inner: str, outer: str, bridge: str) -> None:
         end = index_of(socket, outer)
         socket.link("set", index=end, master=master)
         socket.link("set", index=end, state="up")
-    with _inside(path), netlink(None, f"setting up {inner}") as socket:
+    with inside(path), netlink(None, f"setting up {inner}") as socket:
         index = index_of(socket, inner)
         socket.addr("add", index=index, address=TENANT_ADDRESS, prefixlen=PREFIX)
         socket.link("set", index=index_of(socket, "lo"), state="up")
@@ -115,7 +115,7 @@ def _link(path: Path, inner: str, outer: str, bridge: str) -> None:
 
 
 @contextlib.contextmanager
-def _inside(path: Path) -> Iterator[None]:
+def inside(path: Path) -> Iterator[None]:
     """This thread in that network namespace: a netlink socket made meanwhile belongs to it."""
     home = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
     try:

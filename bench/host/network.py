@@ -74,6 +74,8 @@ class BridgePeer:
 
     peer: str
     ifb: str
+    netns: str
+    """Name of the peer's namespace."""
 
     def limit(self, pid: int, rate: float) -> None:
         """Hold what the container of the process `pid` sends to `rate` bytes/s, on the host end of its veth.
@@ -101,12 +103,12 @@ def open_pair(ground: Ground, tenant: Tenant) -> Iterator[Pair]:
     token = uuid.uuid4().hex[:6]
     own, other = f"isob-{token}-t", f"isob-{token}-p"
     inner, outer = f"isob{token}t", f"isob{token}p"
-    with _namespace(ground.ledger, own), _namespace(ground.ledger, other):
+    with namespace(ground.ledger, own), namespace(ground.ledger, other):
         with netlink(None, f"joining {tenant.name} to its peer") as socket:
             socket.link("add", ifname=inner, kind="veth", net_ns_fd=own, mtu=MTU,
                         peer={"ifname": outer, "net_ns_fd": other, "mtu": MTU})  # fmt: skip
-        _bring_up(own, inner, TENANT_ADDRESS, PREFIX)
-        _bring_up(other, outer, PEER_ADDRESS, PREFIX)
+        bring_up(own, inner, TENANT_ADDRESS, PREFIX)
+        bring_up(other, outer, PEER_ADDRESS, PREFIX)
         with iperf.serving(ground.ledger, _tree(ground), PEER_ADDRESS, netns=other) as peer:
             yield Pair(own, peer, outer, other, f"isob{token}i")
 
@@ -117,7 +119,7 @@ def open_bridge_peer(ground: Ground, bridge: str, address: str, prefix: int) -> 
     token = uuid.uuid4().hex[:6]
     other, inner, port = f"isob-{token}-p", f"isob{token}p", f"isob{token}b"
     ifb = f"isob{token}i"
-    with _namespace(ground.ledger, other), _link(ground.ledger, port), _link(ground.ledger, ifb):
+    with namespace(ground.ledger, other), link(ground.ledger, port), link(ground.ledger, ifb):
         with netlink(None, f"joining the peer to {bridge}") as socket:
             master = index_of(socket, bridge)
             if master is None:
@@ -128,19 +130,23 @@ def open_bridge_peer(ground: Ground, bridge: str, address: str, prefix: int) -> 
             index = index_of(socket, port)
             socket.link("set", index=index, master=master)
             socket.link("set", index=index, state="up")
-        _bring_up(other, inner, address, prefix)
+        bring_up(other, inner, address, prefix)
         with iperf.serving(ground.ledger, _tree(ground), address, netns=other) as peer:
-            yield BridgePeer(peer, ifb)
+            yield BridgePeer(peer, ifb, other)
 
 
 @contextlib.contextmanager
 def loopback_server(ground: Ground) -> Iterator[str]:
     """An iperf3 server on a free port of 127.0.0.1, for sandboxes that share the host's network."""
+    with iperf.serving(ground.ledger, _tree(ground), "127.0.0.1", free_port()) as peer:
+        yield peer
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody had a moment ago."""
     with contextlib.closing(sockets.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with iperf.serving(ground.ledger, _tree(ground), "127.0.0.1", port) as peer:
-        yield peer
+        return int(probe.getsockname()[1])
 
 
 def undo_netns(name: str) -> None:
@@ -181,7 +187,8 @@ def _tree(ground: Ground) -> Path | None:
 
 
 @contextlib.contextmanager
-def _namespace(ledger: Ledger, name: str) -> Iterator[None]:
+def namespace(ledger: Ledger, name: str) -> Iterator[None]:
+    """A fresh network namespace of that name for the length of the block, with what is then still inside."""
     from pyroute2 import netns
 
     entry = ledger.will_create("netns", name)
@@ -199,7 +206,8 @@ def _namespace(ledger: Ledger, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _link(ledger: Ledger, name: str) -> Iterator[None]:
+def link(ledger: Ledger, name: str) -> Iterator[None]:
+    """The name of a link in the host's namespace, for the length of the block; the block itself makes it."""
     entry = ledger.will_create("link", name)
     try:
         yield
@@ -208,8 +216,9 @@ def _link(ledger: Ledger, name: str) -> Iterator[None]:
         ledger.gone(entry)
 
 
-def _bring_up(namespace: str, link: str, address: str, prefix: int) -> None:
-    with netlink(namespace, f"setting up {link} in {namespace}") as socket:
+def bring_up(namespace: str | None, link: str, address: str, prefix: int) -> None:
+    """Give that link its address, and set it and `lo` up; in the host's namespace where none is named."""
+    with netlink(namespace, f"setting up {link} in {namespace or 'the host'}") as socket:
         index = index_of(socket, link)
         socket.addr("add", index=index, address=address, prefixlen=prefix)
         socket.link("set", index=index_of(socket, "lo"), state="up")

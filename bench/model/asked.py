@@ -37,6 +37,9 @@ MARKERS = "markers"
 VICTIM, AGGRESSOR, CONTROL, PLACEMENT = AXES = ("victim", "aggressor", "control", "placement")
 """Params of an experiment on neighbours, each a name; the first two are the names of its tenants as well."""
 
+MODE = "mode"
+"""Param of an experiment whose one tenant visits a server: the name of the way there, see `bench.modes`."""
+
 AGAIN = "again"
 """Param of the case that repeats the baseline at the end of its part of a block, in a suite of rungs."""
 

@@ -13,6 +13,7 @@ from bench.analysis import (
     interference_claims,
     ladder,
     layers_claims,
+    modes,
     overhead_words,
 )
 from bench.analysis import series as readings
@@ -36,7 +37,10 @@ from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
 
-THAN = {"whiteout": "in a plain directory", "mix": "on the bind mount", "copyup": "by opening"}
+SECONDS = ("p95", "time", "cpu.host", "path.cpu")
+"""Evidence in seconds that no workload and no collector has a unit for."""
+THAN = {"whiteout": "in a plain directory", "mix": "on the bind mount", "copyup": "by opening",
+        modes.SECTION: "on the loopback"}  # fmt: skip
 """What the findings of a section are compared with, where that is not the process."""
 
 
@@ -143,7 +147,9 @@ def build(run: Run) -> Document:
     # What tenants see, what neighbours do and what a boundary costs have tables of their own.
     own = (SECTION, NEIGHBOURS, ladder.SECTION, budgets.SECTION)
     rest = [f for f in found if f.section not in own]
-    matrix = groups(rest, runtimes, run.plan.suite.experiments)
+    parts = groups(rest, runtimes, run.plan.suite.experiments)
+    # Modes are of a way, not of a runtime: a table of their own says more than a row by runtime.
+    matrix = tuple(g for g in parts if g.name != modes.SECTION)
     cols = columns(found, runtimes)
     units, series = method.units(run), readings.of(run)
     ids = anchors(found)
@@ -160,7 +166,7 @@ def build(run: Run) -> Document:
         counts=tuple(prose.counts(run.finding_list)),
         columns=cols,
         matrix=matrix,
-        sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in matrix),
+        sections=tuple(_section(run, g, experiments, units, ids, drawn) for g in parts),
         visibility=visible.section(found, cols, drawn.get(SECTION, ())),
         interference=felt.section(beside, found, ids, figures.of_neighbours(material, beside)),
         overhead=costs.section(
@@ -265,7 +271,7 @@ def _trials(f: Finding) -> Value:
 
 def _evidence(name: str, value: Scalar | None, units: Mapping[str, str]) -> str:
     bare = name.removeprefix("fact:")
-    seconds = name in ("p95", "time", "cpu.host") or name.startswith(("start.", "stop."))
+    seconds = name in SECONDS or name.startswith(("start.", "stop.", "added", "gigabyte."))
     unit = "s" if seconds else units.get(bare) or units.get(bare.removeprefix("guest."), "")
     if not unit and ".stall." in f".{bare}.":
         unit = "s"

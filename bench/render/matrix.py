@@ -32,6 +32,7 @@ TITLES = {
     "idle": "Idle instances",
     "working": "Instances with a working set",
     "hooks": "Steps of an OCI runtime",
+    "modes": "The way to a server",
 }
 ABSENT = Mark("–", "no result", "unoffered", 7, "Nothing was run for this cell.")
 

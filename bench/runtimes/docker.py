@@ -162,12 +162,12 @@ class Runtime(NativeRuntime):
             image = own or engines.ensure_image(client, arena.image)
             scratch = stack.enter_context(tenancy.scratch(tenant, arena))
             name = container_config.container_name(arena.run, arena.trial, tenant.name)
-            network, peer = "none", None
-            level = arena.params.get(NETWORK, "none")
+            level, peer = str(arena.params.get(NETWORK, "none")), None
+            network = level
             if "peer" in arena.needs:
                 network = name
                 peer = stack.enter_context(self._peer(client, name, arena))
-            elif level != "none":
+            elif level in NETWORKS[1:]:
                 network = container_config.network_name(arena.run, self.variant)
             _check_egress(tenant, peer)
             binds = [f"{arena.workloads}:/workloads:ro", f"{scratch}:/scratch:rw"]

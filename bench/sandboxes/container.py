@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from socket import create_connection
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,8 @@ class ContainerSandbox:
     workloads: str = "/workloads"
     scratch: str = "/scratch"
     peer: str | None = field(init=False)
+    told: Callable[[], Mapping[str, Scalar | None]] = dict
+    """Asked for further facts at the end of the trial."""
     process: ContainerProcess | None = None
     _kept: dict[str, Reading] = field(default_factory=dict)
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
@@ -221,7 +223,8 @@ class ContainerSandbox:
             with engines.speaking(f"asking for the size of {self.name}"):
                 found = self.client.api.containers(all=True, size=True, filters={"id": self.container_id})
             self._facts["layer.bytes"] = next((one.get("SizeRw") for one in found), None)
-        return {**self.place.facts(), **self._facts, **(self.bridge.counters() if self.bridge else {})}
+        counted = self.bridge.counters() if self.bridge else {}
+        return {**self.place.facts(), **self._facts, **counted, **self.told()}
 
     def moments(self) -> Mapping[str, float]:
         """When the engine answered, and when it says it did what; nothing unless a start is measured."""
@@ -244,12 +247,16 @@ class ContainerSandbox:
 
     def dial(self, port: int) -> socket:
         """A stream through the published port, where the engine says it is."""
-        with engines.speaking(f"inspecting {self.name}"):
-            found = self.client.api.inspect_container(self.container_id)["NetworkSettings"]
-        where = container_config.published(found, port)
+        where = container_config.published(self.settings(), port)
         if where is None:
             raise SandboxError(f"{self.name} does not publish {port}", fix="read the engine's own log")
         return create_connection(where, timeout=1)
+
+    def settings(self) -> Mapping[str, Any]:
+        """`NetworkSettings` of an inspection: addresses, and ports that are published."""
+        with engines.speaking(f"inspecting {self.name}"):
+            found: Mapping[str, Any] = self.client.api.inspect_container(self.container_id)["NetworkSettings"]
+        return found
 
     def put(self, name: str, content: bytes) -> None:
         """Have its place write it."""

@@ -166,6 +166,18 @@ def published(settings: Mapping[str, Any], port: int) -> tuple[str, int] | None:
     return None
 
 
+def address(settings: Mapping[str, Any]) -> str | None:
+    """The IPv4 address of a container on its first network, from `NetworkSettings`; None without any."""
+    found = [str(one.get("IPAddress") or "") for one in (settings.get("Networks") or {}).values()]
+    return next(filter(None, found), None)
+
+
+def bridge(settings: Mapping[str, Any]) -> str | None:
+    """The engine's name for the bridge of a container's first network, from `NetworkSettings`."""
+    found = [str(one.get("NetworkID") or "") for one in (settings.get("Networks") or {}).values()]
+    return next((f"br-{name[:12]}" for name in found if name), None)
+
+
 def cgroup_parent(path: str, driver: str) -> str:
     """The engine's `cgroup-parent` for a cgroup path: systemd wants the slice's own name only."""
     return path.rpartition("/")[2] if driver == "systemd" else f"/{path}"

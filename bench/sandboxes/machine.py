@@ -88,6 +88,8 @@ class MachineSandbox:
     controls: frozenset[str]
     device: str | None = None
     recorded: Mapping[str, Scalar | None] = field(default_factory=dict)
+    told: Callable[[], Mapping[str, Scalar | None]] = dict
+    """Asked for further facts at the end of the trial."""
     workloads: str = "/workloads"
     scratch: str = "/scratch"
     unnumbered: bool = True
@@ -144,7 +146,8 @@ class MachineSandbox:
             found |= self._at_the_answer()
         if self._process is not None:
             found["guest.cgroup"] = self._process.result.get("cgroup")
-        return {**found, **self.recorded, **self.network.facts, **self.network.counters(), **self._facts}
+        of_network = {**self.network.facts, **self.network.counters()}
+        return {**found, **self.recorded, **of_network, **self._facts, **self.told()}
 
     def moments(self) -> Mapping[str, float]:
         """What was stamped while the machine was made."""

@@ -55,6 +55,8 @@ class NativeSandbox:
     """Puts a wrapper such as bubblewrap before the command line."""
     wrapped: bool = False
     recorded: Callable[[], Mapping[str, Scalar | None]] = dict
+    told: Callable[[], Mapping[str, Scalar | None]] = dict
+    """Asked for further facts at the end of the trial."""
     outside: Path | None = None
     """The scratch directory as the host sees it."""
     cwd: str = "/"
@@ -97,7 +99,8 @@ class NativeSandbox:
             "maxrss.floor": self.parked.floor,
             "parked.cpu": self.parked.cpu,
         }
-        return own | dict(self.recorded()) | (self.pair.counters() if self.pair else {})
+        counted = self.pair.counters() if self.pair else {}
+        return own | dict(self.recorded()) | counted | dict(self.told())
 
     def reach(self, name: str) -> socket.socket:
         """A stream to that socket in the scratch directory."""
@@ -186,8 +189,12 @@ def oom_kills(group: Group) -> int | None:
 
 
 @contextlib.contextmanager
-def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[NativeSandbox]:
-    """A sandbox on the host's own network whose limits are a cgroup's; none where `controls` is empty.
+def native(
+    tenant: Tenant, arena: Arena, controls: frozenset[str], netns: Path | None = None
+) -> Iterator[NativeSandbox]:
+    """A sandbox whose limits are a cgroup's; none where `controls` is empty.
+
+    It is on the host's own network, or in that namespace.
 
     It sees the run's root view where there is one, else the host's own files.
     """
@@ -201,7 +208,7 @@ def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[N
             from bench.host import network
 
             peer = stack.enter_context(network.loopback_server(arena))
-        parked = process(arena, group, chroot=arena.root)
+        parked = process(arena, group, chroot=arena.root, netns=netns)
         stack.callback(parked.close)
         sandbox = NativeSandbox(
             parked,

@@ -135,7 +135,7 @@ def test_the_same_seed_plans_the_same_order():
 
 def test_list_names_every_kind():
     output = bench("list").output
-    for kind in ("suites:", "runtimes:", "workloads:", "collectors:", "limits:"):
+    for kind in ("suites:", "runtimes:", "workloads:", "modes:", "collectors:", "limits:"):
         assert kind in output
 
 

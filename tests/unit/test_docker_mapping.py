@@ -110,6 +110,15 @@ def test_a_container_name_has_only_letters_an_engine_accepts():
     assert container_config.container_name("2026 run", 3, "a/b") == "isobench-2026_run-3-a_b"
 
 
+def test_a_container_tells_its_address_and_the_bridge_of_its_network():
+    own = {"IPAddress": "172.20.0.2", "NetworkID": "0123456789abcdef" * 4}
+    joined = {"Networks": {"isobench-x-net": own}}
+    assert container_config.address(joined) == "172.20.0.2"
+    assert container_config.bridge(joined) == "br-0123456789ab"
+    for none in ({}, {"Networks": {}}, {"Networks": {"none": {"IPAddress": "", "NetworkID": ""}}}):
+        assert container_config.address(none) is None and container_config.bridge(none) is None
+
+
 def test_a_port_is_published_on_this_host_alone_and_found_again():
     asked = container_config.arguments(
         {}, None, version=1, rescaled=False, network="n", binds=[], ports=(8080,)

@@ -43,10 +43,11 @@ def run(binaries, tmp_path):
     return runs
 
 
-def started(binaries, name, words, scratch, **how):
+def started(binaries, name, words, scratch, peer="", **how):
     return subprocess.Popen(
         [str(binaries / workload.binary(name)), *words],
-        env={"BENCH_SCRATCH": str(scratch)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how,
+        env={"BENCH_SCRATCH": str(scratch), "BENCH_PEER": peer},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how,
     )  # fmt: skip
 
 
@@ -271,6 +272,42 @@ def test_a_server_and_a_client_are_two_programs_where_they_are_asked_to_be(run, 
         server.terminate()
         server.communicate(timeout=60)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_client_goes_to_its_peer_and_tells_what_looking_up_its_name_took(run, binaries, tmp_path, host):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = ["--role=server", f"--address=127.0.0.1:{port}", "--connect=1"]
+    server = started(binaries, "network/trip", where, tmp_path)
+    try:
+        assert server.stdout.readline() == b'{"event": "listening"}\n'
+        seen = run("network/trip", *BRIEF, "--role=client", "--connect=1", peer=f"{host}:{port}")
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+    assert seen["net.trip.rate"].value > 0
+    assert ("net.lookup.time" in seen) == (host == "localhost")
+    assert host != "localhost" or 0 < seen["net.lookup.time"].value < 5
+
+
+def test_a_peer_that_is_a_path_is_a_unix_socket_whatever_the_transport(run, binaries, tmp_path):
+    where = ["--role=server", f"--address={tmp_path}/socket"]
+    server = started(binaries, "network/trip", where, tmp_path)
+    try:
+        assert server.stdout.readline() == b'{"event": "listening"}\n'
+        seen = run("network/trip", *BRIEF, "--role=client", peer=f"{tmp_path}/socket")
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+    assert seen["net.trip.rate"].value > 0 and seen["net.mtu"].value is None
+
+
+def test_a_host_without_an_address_is_named_in_the_complaint(binaries, tmp_path):
+    words = [*BRIEF, "--role=client", "--address=no such host:1"]
+    refused = started(binaries, "network/trip", words, tmp_path)
+    _, errors = refused.communicate(timeout=60)
+    assert refused.returncode == 2 and errors == b"no IPv4 address: no such host\n"
 
 
 def test_datagrams_that_nobody_answers_are_lost_and_no_trips(run):

@@ -127,5 +127,6 @@ def test_the_shipped_suite_takes_about_ten_minutes_by_itself_and_more_in_full():
 
 
 def test_every_experiment_of_the_shipped_suite_asks_for_the_same_budget():
-    asked = {tuple(t.limits.items()) for e in suite.load("overhead").experiments for t in e.tenants}
+    rungs = [e for e in suite.load("overhead").experiments if e.section != "modes"]
+    asked = {tuple(t.limits.items()) for e in rungs for t in e.tenants}
     assert len(asked) == 1

@@ -1,9 +1,10 @@
 /*
-Sockets by name: "tcp", "udp" or "unix", at ADDRESS:PORT, at a path, or at @NAME, which is no file.
+Sockets by name: "tcp", "udp" or "unix", at ADDRESS:PORT, at NAME:PORT, at a path, or at @NAME, which is no file.
 */
 #include "../_shared/_program.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -27,12 +28,31 @@ static inline struct place unix_place(const char *path)
     return found;
 }
 
+/* Seconds that the look-up of a name took; below 0 where there was none to look up. */
+static double lookup = -1;
+
+/* The address of that host, which a name server is asked for unless it is an address already. */
+static inline struct in_addr address_of(const char *host)
+{
+    struct in_addr address;
+    struct addrinfo wanted = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found;
+    double begun = now();
+    if (inet_pton(AF_INET, host, &address) == 1)
+        return address;
+    if (getaddrinfo(host, NULL, &wanted, &found))
+        refuse("no IPv4 address:", host);
+    lookup = now() - begun;
+    address = ((const struct sockaddr_in *)(const void *)found->ai_addr)->sin_addr;
+    freeaddrinfo(found);
+    return address;
+}
+
 /* Where that address is; the program ends where it is none. */
 static inline struct place place_of(const char *transport, const char *address)
 {
     struct place found = {AF_INET, SOCK_STREAM, sizeof found.at.in, {.in = {.sin_family = AF_INET}}};
     const char *colon = strrchr(address, ':');
-    char host[INET_ADDRSTRLEN];
+    char host[256];
     if (!strcmp(transport, "unix"))
         return unix_place(address);
     if (!strcmp(transport, "udp"))
@@ -42,8 +62,7 @@ static inline struct place place_of(const char *transport, const char *address)
     if (!colon || colon - address >= (long)sizeof host)
         refuse("an address is ADDRESS:PORT, not", address);
     snprintf(host, sizeof host, "%.*s", (int)(colon - address), address);
-    if (inet_pton(AF_INET, host, &found.at.in.sin_addr) != 1)
-        refuse("no IPv4 address:", host);
+    found.at.in.sin_addr = address_of(host);
     found.at.in.sin_port = htons((unsigned short)atoi(colon + 1));
     return found;
 }

@@ -19,6 +19,7 @@
 # "net.trip.max" = { unit = "s", better = "lower" }
 # "net.trip.lost" = { unit = "1", better = "lower" }
 # "net.trip.cpu" = { unit = "s", better = "lower" }
+# "net.lookup.time" = { unit = "s", better = "lower" }
 # "net.mtu" = { unit = "bytes" }
 # "placement.pinned" = { unit = "1" }
 # ///
@@ -30,8 +31,9 @@ answered within 0.2 s is lost: it counts as that, and as no trip.
 
 As "both", the server is a child of this program, on the loopback or at `address`: ADDRESS:PORT, a path, or @NAME for
 a unix socket that is no file, which is also the usual one.
-As "server" it serves there until it is told to end; as "client" it goes to the server there. Both are to be given the
-same arguments. The two ends run on `cpu` and `server_cpu`: on one CPU and on two it is not the same measurement.
+As "server" it serves there until it is told to end; as "client" it goes to the server there, or at BENCH_PEER. Both are
+to be given the same arguments; an address that is a path or @NAME is a unix socket's whatever the transport. Where the
+address has a name for the host, `net.lookup.time` is what asking for it took, once. The two ends run on `cpu` and `server_cpu`: on one CPU and on two it is not the same measurement.
 */
 #include "../_shared/_program.h"
 #include "../_shared/_spread.h"
@@ -175,6 +177,8 @@ static void go(pid_t server)
     if (where.kind == SOCK_DGRAM)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     report_path(fd);
+    if (lookup >= 0)
+        observe("net.lookup.time", lookup, "s", "");
     if (connect_each)
         close(fd); /* the server waits for bytes on it, and takes the next one after its end */
     own = cpu_time(RUSAGE_SELF);
@@ -234,6 +238,10 @@ int main(int argc, char **argv)
     signal(SIGTERM, stop);
     if (length < 1 || length > LARGEST)
         refuse("length is 1 to 65507 bytes", "");
+    if (!*address && !strcmp(role, "client") && getenv("BENCH_PEER"))
+        address = getenv("BENCH_PEER");
+    if (*address == '/' || *address == '@')
+        transport = "unix";
     if (!*address && strcmp(role, "both"))
         refuse("an address is to be given to the role", role);
     where = place_of(transport, *address ? address : usual_address());

@@ -36,6 +36,8 @@ class Network:
     """ADDRESS/PREFIX of the guest's interface; empty where the guest asks for one by DHCP or has none."""
     gateway: str = ""
     peer: str | None = None
+    netns: str = ""
+    """Name of the peer's namespace; "" where it is in the host's own."""
     limit: Callable[[], None] = lambda: None
     """Puts the rate in force where libvirt does not; the machine, and so its tap, must run."""
     rate: Callable[[], Reading] = lambda: _UNLIMITED
@@ -88,7 +90,7 @@ def _bridged(ground: Ground, egress: float | None) -> Iterator[Network]:
         shaped = egress is not None and not policed
         nic = Nic("bridge", wire, tap, mac(), egress if policed else None)
         yield Network(
-            "bridge", nic, f"{GUEST}/{PREFIX}", "", peer.peer,
+            "bridge", nic, f"{GUEST}/{PREFIX}", "", peer.peer, peer.netns,
             limit=lambda: shape_egress(tap, peer.ifb, float(egress or 0)) if shaped else None,
             rate=(lambda: policing.read_rate(tap)) if policed else peer.rate,
             counters=peer.counters if shaped else dict,

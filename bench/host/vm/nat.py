@@ -49,7 +49,8 @@ def opened(ground: Ground) -> Iterator[links.Network]:
             with network.open_bridge_peer(ground, wire, f"{subnet}.254", 30) as peer:
                 # By the bridge: a <source network> makes libvirt 9 want the directory of its DHCP server.
                 nic = Nic("bridge", name, f"isob{token.hex[:6]}v", links.mac())
-                yield links.Network("nat", nic, f"{subnet}.2/25", f"{subnet}.1", peer.peer)
+                yield links.Network("nat", nic, f"{subnet}.2/25", f"{subnet}.1", peer.peer,
+                                    peer.netns)  # fmt: skip
     finally:
         undo_network(undo)
         ground.ledger.gone(entry)

@@ -13,6 +13,7 @@ from bench.render.figures import (
     interference,
     layers,
     machines,
+    modes,
     overtime,
     points,
     primitives,
@@ -42,6 +43,7 @@ BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
     "idle": (density.slopes, density.levels),
     "working": (density.slopes, density.levels),
     "visibility": (visibility.blocks,),
+    "modes": (modes.ways,),
     "start": (starts.distributions, starts.phases, timeline.draw, effort.draw),
     "factors": (factors.concurrency, *map(factors.levels, (NETWORK, RESIDENTS, CACHE))),
 }
