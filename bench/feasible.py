@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import factors, layering, neighbours, primitives
+from bench import factors, layering, neighbours, places, primitives
 from bench import limits as units
 from bench import workload as workloads
 from bench.collectors import Collector
@@ -61,7 +61,7 @@ class Host:
         if ENTRY in case.params and not plugin.stops:
             cause = "a machine is powered down: it has no first process to send SIGTERM to"
             return Skipped(case, "not offered", f"{plugin.title}: {cause}")
-        if why := factors.not_offered(case, plugin):
+        if why := factors.not_offered(case, plugin) or places.not_offered(case.params, plugin):
             return Skipped(case, "not offered", f"{plugin.title}: {why}")
         for need in self.missing(runtime):
             return _not_testable(case, need)
@@ -82,7 +82,7 @@ class Host:
                 return _not_testable(case, found)
         for found in (*self._sizes(wanted), *self._fixtures(case), *self._programs(case, plugin)):
             return _not_testable(case, found)
-        short = factors.crowded(case)
+        short = factors.crowded(case) or places.misplaced(case.params, plugin)
         return _not_testable(case, short) if short else None
 
     def _sizes(self, wanted: Mapping[str, Scalar]) -> list[Missing]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.analysis import budgets
+from bench.analysis import budgets, places, places_findings, places_words, steps
 from bench.analysis import overhead_words as words
 from bench.analysis.ladder import SECTION, Ladder, Level, ladders
-from bench.model import Finding, Interval, Scalar
+from bench.model import Finding, Scalar
 
 if TYPE_CHECKING:
     from bench.frames import Run
@@ -17,14 +17,18 @@ PREFIX = "overhead/"
 
 
 def analyse(run: Run) -> list[Finding]:
-    """Every experiment on every rung, from the bottom up, then whether the budgets were the same."""
+    """Every experiment on every rung, from the bottom up, then the work whose files lie in several places,
+    and whether the budgets were the same."""
     found = [_finding(ladder, level, run.path.name) for ladder in ladders(run) for level in ladder.levels]
-    return [*found, *budgets.findings(run)]
+    return [*found, *places_findings.findings(run), *budgets.findings(run)]
 
 
 def conclusion(run: Run) -> str:
     """What costs most, and what stands between a reader and the numbers."""
-    return f"{words.conclusion(ladders(run))} {budgets.conclusion(budgets.read(run))}".strip()
+    climbed, elsewhere = ladders(run), places.works(run)
+    costs = words.conclusion(climbed) if climbed or not elsewhere else ""
+    said = [costs, places_words.conclusion(elsewhere), budgets.conclusion(budgets.read(run))]
+    return " ".join(filter(None, said))
 
 
 def _finding(ladder: Ladder, level: Level, run: str) -> Finding:
@@ -34,7 +38,7 @@ def _finding(ladder: Ladder, level: Level, run: str) -> Finding:
         label=level.rung.title, limit=None, control=not level.rung.below, requested=None, effective=None,
         effective_source="", expected=None, measured=level.measured, deviation=None, scale="relative",
         tolerance=None, unit=experiment.verdict.unit, verdict=None, reason="", case=level.case,
-        emulated=level.emulated,
+        emulated=level.emulated, durable=level.durable,
     )  # fmt: skip
     if level.skipped is not None:
         return replace(blank, verdict=level.skipped.verdict, reason=level.why, fix=level.skipped.fix)
@@ -42,7 +46,7 @@ def _finding(ladder: Ladder, level: Level, run: str) -> Finding:
         return replace(blank, verdict="not testable", reason=level.why, fix=f"bench run --resume {run}")
     return replace(
         blank,
-        deviation=_less_one(level.total.ratio) if level.total else None,
+        deviation=steps.less_one(level.total.ratio) if level.total else None,
         values=tuple(level.values.values()),
         trials=level.trials,
         reason=words.of_level(ladder, level) or "the control, at the start and at the end of every block",
@@ -63,8 +67,3 @@ def evidence(ladder: Ladder, level: Level) -> dict[str, Scalar | None]:
             "step.detectable": step.detectable, "step.p": step.p, "total.stable": level.stable,
         }  # fmt: skip
     return found
-
-
-def _less_one(ratio: Interval) -> Interval:
-    low, high = (None if end is None else end - 1 for end in (ratio.low, ratio.high))
-    return Interval(ratio.estimate - 1, low, high, ratio.n)

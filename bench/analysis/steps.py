@@ -97,6 +97,17 @@ def judged(steps: Sequence[Step]) -> list[Step]:
     return result
 
 
+def less_one(ratio: Interval) -> Interval:
+    """A ratio as what is more or less."""
+    low, high = (None if end is None else end - 1 for end in (ratio.low, ratio.high))
+    return Interval(ratio.estimate - 1, low, high, ratio.n)
+
+
+def wordless(step: Step | None) -> Step | None:
+    """The same numbers without anything that may be said of them, as for an emulated CPU."""
+    return step and replace(step, word=None, detectable=None, p=None)
+
+
 def _detectable(logs: Sequence[float], found: bootstrap.Ends) -> float | None:
     """exp(h + 1.645 · se) − 1, with the half-width that stands in the report and the t interval's error."""
     if found.low is None or found.high is None:

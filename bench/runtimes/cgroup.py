@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.host import cgroups
 from bench.model import Missing, Tenant
+from bench.places import NATIVE
 from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
 
@@ -31,6 +32,7 @@ class Runtime:
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
+        self.places = frozenset(NATIVE)
 
     def requires(self) -> Sequence[Missing]:
         """Why this user can make no cgroup here, if so."""
@@ -40,6 +42,9 @@ class Runtime:
     def lacks(self, limit: str) -> Missing | None:
         """Why this kernel's cgroups cannot hold `limit`, if so."""
         return cgroups.detect().lacks(limit)
+
+    def misplaced(self, place: str) -> None:
+        """Nothing: all that is mounted for it lies in the state directory."""
 
     def cost(self) -> float:
         """Seconds to park a process in its cgroup."""

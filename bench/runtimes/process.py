@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.model import Missing, Tenant
+from bench.places import NATIVE
 from bench.runtimes import Arena, Ground, Sandbox
 from bench.sandboxes import native
 
@@ -30,6 +31,7 @@ class Runtime:
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
+        self.places = frozenset(NATIVE)
 
     def requires(self) -> Sequence[Missing]:
         """Nothing: every host can run a process."""
@@ -38,6 +40,9 @@ class Runtime:
     def lacks(self, limit: str) -> Missing | None:
         """Nothing, because nothing is in `controls`."""
         return None
+
+    def misplaced(self, place: str) -> None:
+        """Nothing: all that is mounted for it lies in the state directory."""
 
     def cost(self) -> float:
         """Seconds to park a process."""

@@ -16,7 +16,7 @@ from bench.host import clocks, engines, events
 from bench.host.attach import Pump
 from bench.host.cgroups.values import agrees
 from bench.model import Reading, Sample, Scalar, Tenant
-from bench.sandboxes import container_config
+from bench.sandboxes import container_config, housing
 from bench.sandboxes.container_process import ContainerProcess
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class ContainerSandbox:
     """The id once it was created, "" before."""
     workloads: str = "/workloads"
     scratch: str = "/scratch"
+    house: housing.House = field(default_factory=housing.House)
+    """Where the workload's files lie."""
     peer: str | None = field(init=False)
     process: ContainerProcess | None = None
     _kept: dict[str, Reading] = field(default_factory=dict)
@@ -82,6 +84,11 @@ class ContainerSandbox:
     def address(self) -> str:
         """URL of the engine's socket."""
         return self.place.address
+
+    @property
+    def files(self) -> str:
+        """Directory of the workload's files, as seen inside; "" for the scratch directory."""
+        return self.house.inside
 
     @property
     def device(self) -> str | None:
@@ -221,7 +228,9 @@ class ContainerSandbox:
             with engines.speaking(f"asking for the size of {self.name}"):
                 found = self.client.api.containers(all=True, size=True, filters={"id": self.container_id})
             self._facts["layer.bytes"] = next((one.get("SizeRw") for one in found), None)
-        return {**self.place.facts(), **self._facts, **(self.bridge.counters() if self.bridge else {})}
+        held = housing.facts(self.house, self._facts.get("disk.path"))
+        counted = self.bridge.counters() if self.bridge else {}
+        return {**self.place.facts(), **self._facts, **held, **counted}
 
     def moments(self) -> Mapping[str, float]:
         """When the engine answered, and when it says it did what; nothing unless a start is measured."""

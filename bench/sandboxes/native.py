@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from bench import gate
 from bench.errors import HostError, SandboxError
-from bench.host import bundle, launch, mounts, spawn
+from bench.host import bundle, launch, spawn
 from bench.host.cgroups.values import agrees
 from bench.model import Reading, Sample, Scalar, Tenant
+from bench.sandboxes import housing
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
@@ -56,6 +57,8 @@ class NativeSandbox:
     recorded: Callable[[], Mapping[str, Scalar | None]] = dict
     outside: Path | None = None
     """The scratch directory as the host sees it."""
+    files: str = ""
+    """Where the workload's files go, as seen inside; "" for the scratch directory."""
     cwd: str = "/"
     process: launch.NativeProcess | None = None
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
@@ -249,6 +252,7 @@ def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[N
         device = arena.disk.number if arena.disk else None
         limit(group, tenant, controls, device)
         scratch = stack.enter_context(tenant_scratch(tenant, arena))
+        house = stack.enter_context(housing.native(arena, scratch))
         peer = None
         if "peer" in arena.needs:
             from bench.host import network
@@ -260,12 +264,13 @@ def native(tenant: Tenant, arena: Arena, controls: frozenset[str]) -> Iterator[N
             parked,
             group,
             "/workloads" if arena.root else str(arena.workloads),
-            mounts.inside(arena.root, scratch) if arena.root else str(scratch),
+            housing.seen(arena, scratch),
             peer,
             controls,
             device,
-            recorded=lambda: {"chroot": arena.root is not None},
+            recorded=lambda: {"chroot": arena.root is not None, **housing.facts(house)},
             outside=scratch,
+            files=house.inside,
         )
         stack.callback(sandbox.close)
         yield sandbox
