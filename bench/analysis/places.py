@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bench.analysis import durability, ladder, machines, steps
 from bench.analysis.durability import Durability
 from bench.analysis.measures import ending, last_observed
+from bench.analysis.overhead_words import bare
 from bench.analysis.steps import Step
 from bench.comparison.estimate import median_interval
 from bench.model import AGAIN, PLACE, Case, Experiment, Interval, Skipped, TrialRecord
@@ -54,6 +55,8 @@ class Spot:
     """
 
     runtime: str
+    name: str
+    """What its rung is called."""
     place: str
     case: str
     control: bool
@@ -117,6 +120,7 @@ class _Reader:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.bottom = run.plan.suite.rungs[0].runtime
+        self.titles = {r.runtime: r.title for r in run.plan.suite.rungs}
         self.emulators = {r.runtime for r in run.records if "tcg" in machines.accelerators([r])}
         self.emulators |= set(run.plan.emulated)
         self.durable = durability.of_run(run)
@@ -128,7 +132,7 @@ class _Reader:
     def work(self, experiment: Experiment, metric: str) -> Work:
         cases = [c for c in self.run.plan.cases if c.experiment == experiment.name]
         spots = [self._spot(experiment, c, metric) for c in cases if AGAIN not in c.params]
-        spots += [_skipped(s) for s in self.run.plan.skipped if s.case.experiment == experiment.name]
+        spots += [self._skipped(s) for s in self.run.plan.skipped if s.case.experiment == experiment.name]
         order = {name: i for i, name in enumerate(self.run.plan.runtimes)}
         spots.sort(key=lambda s: (order[s.runtime], PLACES.index(s.place)))
         first = next((s for s in spots if s.control), None)
@@ -154,7 +158,8 @@ class _Reader:
         if good and not values:
             reason = _unobserved(good[0], metric)
         return Spot(
-            case.runtime, place, case.id, control=case.runtime == self.bottom and place == BIND,
+            case.runtime, bare(self.titles[case.runtime]), place, case.id,
+            control=case.runtime == self.bottom and place == BIND,
             own_kernel=any(durability.own_kernel(r) for r in good), emulated=case.runtime in self.emulators,
             values=values, trials=tuple(r.index for r in good), broken=len(records) - len(good),
             measured=median_interval(list(values.values()), steps.CONFIDENCE),
@@ -162,6 +167,11 @@ class _Reader:
             durability=self.durable.get(durability.key(experiment, case.runtime, case.params)),
             why="" if values else reason,
         )  # fmt: skip
+
+    def _skipped(self, skipped: Skipped) -> Spot:
+        case = skipped.case
+        name, place = bare(self.titles[case.runtime]), str(case.params[PLACE])
+        return Spot(case.runtime, name, place, case.id, control=False, skipped=skipped, why=skipped.cause)
 
     def _compared(self, of: Work, spots: Sequence[Spot], base: Values) -> list[Spot]:
         """The spots with their steps; the control stands for both of its trials."""
@@ -218,13 +228,6 @@ def _seen(trials: Sequence[TrialRecord]) -> Seen:
     return Seen(
         *(labels.get(name, "") for name in ("type", "mount", "st_dev")),
         *(facts.get(f"place.{name}", "") for name in ("number", "format", "cache")),
-    )
-
-
-def _skipped(skipped: Skipped) -> Spot:
-    case = skipped.case
-    return Spot(
-        case.runtime, str(case.params[PLACE]), case.id, control=False, skipped=skipped, why=skipped.cause
     )
 
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.analysis.overhead_words import EMULATED, change, said, span
-from bench.analysis.places import BIND, ROOT, TMPFS, Spot, Work
+from bench.analysis.places import Spot, Work
 from bench.analysis.steps import Step
 from bench.analysis.wording import sentence
-from bench.places import TITLES
+from bench.places import BIND, ROOT, TITLES, TMPFS
 
 OVER = {
     BIND: "over the raw process in a host directory", ROOT: "over the raw process on an overlay",
     TMPFS: "over the raw process on a tmpfs",
 }  # fmt: skip
 """What the boundary adds to, by the place of the raw process."""
+HALF = 0.5
 CONTROL = "the control, at the start and at the end of every block"
 
 
 def title(spot: Spot) -> str:
-    """A place as a row is called: "own root (overlay)", "disk, qcow2 file"."""
-    name = TITLES[spot.place]
-    return f"{name} ({spot.seen.kind})" if spot.place == ROOT and spot.seen.kind else name
+    """The place of a spot: "own root (overlay)", "disk, qcow2 file"."""
+    return place_title(spot.place, [spot])
+
+
+def place_title(place: str, spots: Iterable[Spot]) -> str:
+    """A place, of a root with what it is: on the host's own kernel, where one of those spots is on it."""
+    of = [s for s in spots if s.place == place and s.seen.kind]
+    kinds = dict.fromkeys(s.seen.kind for s in [s for s in of if not s.own_kernel] or of)
+    return f"{TITLES[place]} ({', '.join(kinds)})" if place == ROOT and kinds else TITLES[place]
 
 
 def of_spot(spot: Spot) -> str:
@@ -70,7 +77,8 @@ def _places(of: Sequence[Named]) -> str:
         if sure:
             work, spot, step = of[pick(sure)[1]]
             assert step
-            parts.append(f"{_article(spot)} {word} the raw process {_amount(step)} ({_what(work)})")
+            whose = "its" if parts else "the raw process's"
+            parts.append(f"{_article(spot)} {_moves(step, whose)} ({_what(work)}, {span(step)})")
     return " and ".join(parts) or "no place costs the raw process anything that was seen"
 
 
@@ -80,14 +88,11 @@ def _boundaries(of: Sequence[Named]) -> str:
     if not of:
         return "no boundary was measured beside it"
     if not sure:
-        return "on the same file system no boundary costs anything that was seen"
+        return "on the same file system no boundary adds time that was seen"
     work, spot, step = of[max(sure)[1]]
     assert step
-    counted = f"{len(sure)} of {len(of)} times; most" if len(sure) > 1 else "once:"
-    return (
-        f"on the same file system a boundary costs more {counted} {spot.runtime} in {_article(spot)} "
-        f"({_what(work)}: {_amount(step)})"
-    )
+    most = f"{spot.name} on {_article(spot)} ({_what(work)}: {change(step.ratio.estimate)}, {span(step)})"
+    return f"on the same file system a boundary adds time in {len(sure)} of {len(of)} cases, most {most}"
 
 
 def _not_durable(found: Sequence[Work]) -> str:
@@ -95,7 +100,7 @@ def _not_durable(found: Sequence[Work]) -> str:
     for spot in (s for work in found for s in work.spots):
         if spot.durability and spot.durable is False:
             ratio = f"{spot.durability.ratio:.3g} ×"
-            seen[spot.runtime, spot.place] = f"{spot.runtime} on its {title(spot)} ({ratio})"
+            seen[spot.runtime, spot.place] = f"{spot.name} on its {title(spot)} ({ratio})"
     if not seen:
         return ""
     return f" Not durable, with more fsyncs a second than the host itself: {'; '.join(seen.values())}."
@@ -107,8 +112,17 @@ def _article(spot: Spot) -> str:
     )
 
 
-def _amount(step: Step) -> str:
-    return ", ".join(filter(None, (f"{change(step.ratio.estimate)} time", span(step))))
+def _moves(step: Step, whose: str) -> str:
+    """What a place does to a time, as a clause."""
+    ratio = step.ratio.estimate
+    if ratio <= HALF:
+        return f"divides {whose} time by {1 / ratio:.3g}"
+    return f"{'adds to' if ratio > 1 else 'takes off'} {whose} time {change(ratio)}"
+
+
+def times(ratio: float) -> str:
+    """A multiple of the time in a few characters: "÷ 126" up to a half, else as `change` has it."""
+    return f"÷ {1 / ratio:.{0 if 1 / ratio >= 10 else 1}f}" if ratio <= HALF else change(ratio)
 
 
 def _what(work: Work) -> str:

@@ -14,6 +14,7 @@ from bench.analysis import (
     ladder,
     layers_claims,
     overhead_words,
+    places,
 )
 from bench.analysis import series as readings
 from bench.analysis.claims import Evaluated, evaluate, swallowing
@@ -32,6 +33,7 @@ from bench.render import figures, method, numbers, prose
 from bench.render import interference as felt
 from bench.render import machines as virtual
 from bench.render import overhead as costs
+from bench.render import places as where
 from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
@@ -128,6 +130,8 @@ class Document:
     """What neighbours do to each other, for a run of the isolation suite that put them side by side."""
     overhead: costs.Overhead | None
     """What each boundary costs, for a run with a ladder."""
+    places: where.Places | None
+    """What the same work costs by where its files lie."""
     machines: virtual.Machines | None
     claims: tuple[Evaluated, ...]
     """What others say of starts or of neighbours, and what came out here."""
@@ -141,7 +145,7 @@ def build(run: Run) -> Document:
     experiments = {e.name: e for e in run.plan.suite.experiments}
     found, runtimes = run.finding_list, run.plan.runtimes
     # What tenants see, what neighbours do and what a boundary costs have tables of their own.
-    own = (SECTION, NEIGHBOURS, ladder.SECTION, budgets.SECTION)
+    own = (SECTION, NEIGHBOURS, ladder.SECTION, places.SECTION, budgets.SECTION)
     rest = [f for f in found if f.section not in own]
     matrix = groups(rest, runtimes, run.plan.suite.experiments)
     cols = columns(found, runtimes)
@@ -149,6 +153,7 @@ def build(run: Run) -> Document:
     ids = anchors(found)
     material = figures.Material(run, series, cols)
     drawn, carried = figures.draw(material), machines(run, series)
+    elsewhere = places.works(run)
     beside, climbs = interference.matrix(run, series), ladder.ladders(run, series)
     note = overhead_words.emulation(climbs) if climbs else emulation(found)
     return Document(
@@ -166,6 +171,7 @@ def build(run: Run) -> Document:
         overhead=costs.section(
             climbs, run.plan.suite.rungs, budgets.read(run), found, ids, figures.of_ladders(climbs)
         ),
+        places=where.section(elsewhere, found, ids, figures.of_places(elsewhere), alone=not climbs),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
         claims=_claims(run, beside),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from overhead_material import LADDER
+
 from bench import frames, places, runtimes, store, suite
 from bench import plan as plans
 from bench.model import (
@@ -23,7 +25,6 @@ from bench.model import (
     TenantRecord,
     TrialRecord,
 )
-from overhead_material import LADDER
 from tests.builders import HOST, IMAGE
 
 PLACED = """
@@ -55,7 +56,7 @@ below = "docker"
 """
 WORKS = (("places-fsync", "io.sync.rate", "io/fio"), ("places-write4k", "io.iops", "io/fio"))
 RUNTIMES = ("process", "docker", "libvirt:micro", "docker:runsc")
-TYPES = {"bind": "ext4", "volume": "ext4", "root": "overlay", "raw": "ext4", "qcow2": "ext4", "tmpfs": "tmpfs"}
+TYPES = {**dict.fromkeys(("bind", "volume", "raw", "qcow2"), "ext4"), "root": "overlay", "tmpfs": "tmpfs"}
 GROUND = "254:0"
 Value = Callable[[Case, int, random.Random], float | None]
 Facts = Callable[[Case], Mapping[str, Scalar | None]]
@@ -89,7 +90,7 @@ def told(case: Case) -> dict[str, str]:
     place = str(case.params.get(PLACE, "bind"))
     kind = "ext4" if place == "root" and "libvirt" in case.runtime else TYPES[place]
     number = {"ext4": GROUND, "overlay": "0:50", "tmpfs": "0:51"}[kind]
-    return {"type": kind, "device": "x", "mount": f"/{place}", "number": number, "root": "/", "st_dev": number}
+    return {"type": kind, "device": "x", "mount": f"/{place}", "number": number, "st_dev": number}
 
 
 def held(case: Case) -> dict[str, Scalar | None]:
@@ -136,9 +137,9 @@ def _record(
         facts=dict(facts),
     )  # fmt: skip
     record = TrialRecord(
-        index=planned.index, block=planned.block, case=case.id, experiment=case.experiment, runtime=case.runtime,
-        status="ok", reason="", image=IMAGE, wall_time="2026-01-02T03:04:05+0000", duration=1.1,
-        workload_seconds=0.9, tenants=(tenant,), params=case.params,
+        index=planned.index, block=planned.block, case=case.id, experiment=case.experiment,
+        runtime=case.runtime, status="ok", reason="", image=IMAGE, wall_time="2026-01-02T03:04:05+0000",
+        duration=1.1, workload_seconds=0.9, tenants=(tenant,), params=case.params,
     )  # fmt: skip
     if number is None and not reason:
         return replace(record, status="broken", reason="it broke\nbecause", tenants=())
@@ -146,7 +147,7 @@ def _record(
 
 
 def rates(costs: Mapping[tuple[str, str], float], noise: float = 0.003) -> Value:
-    """Rates around 1000 a second; (runtime, place) takes `costs` times as long, any runtime where that is ""."""
+    """Rates around 1000 a second; (runtime, place) takes `costs` times as long, or ("", place) in any."""
 
     def value(case: Case, block: int, rng: random.Random) -> float:
         place = str(case.params.get(PLACE, ""))

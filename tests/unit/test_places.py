@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
+from overhead_material import WORK
 from places_material import GROUND, RUNTIMES, WORKS, a_plan, a_run, a_suite, held, rates, told
 
 from bench import analysis, places, runtimes, suite
@@ -13,9 +15,13 @@ from bench.analysis import places as looked
 from bench.analysis import places_words
 from bench.errors import SuiteError
 from bench.model import AGAIN, PLACE
+from bench.render import html
 
 # An overlay takes half as long again, memory a twentieth, and Docker adds a tenth to its own overlay alone.
-COSTS = {("", "root"): 1.5, ("docker", "root"): 1.65, ("", "tmpfs"): 0.05, ("libvirt:micro", "root"): 1.0}
+COSTS = {
+    ("", "root"): 1.5, ("docker", "root"): 1.65, ("", "tmpfs"): 0.05, ("libvirt:micro", "root"): 1.0,
+}  # fmt: skip
+LADDER_WORK = WORK.format(name="primes", title="Primes", metric="work.number", unit="1/s")
 
 
 def spots(run, work=0):
@@ -44,7 +50,11 @@ def test_every_part_of_a_block_begins_and_ends_with_the_raw_process_in_a_directo
         of = [cases[t.case] for t in plan.trials if t.block == block]
         for name in {c.experiment for c in of}:
             part = [c for c in of if c.experiment == name]
-            assert (part[0].runtime, part[0].params[PLACE], AGAIN in part[0].params) == ("process", "bind", False)
+            assert (part[0].runtime, part[0].params[PLACE], AGAIN in part[0].params) == (
+                "process",
+                "bind",
+                False,
+            )
             assert (part[-1].runtime, AGAIN in part[-1].params) == ("process", True)
             assert {c.params[PLACE] for c in part[1:-1] if c.runtime == "process"} == {"root", "tmpfs"}
 
@@ -84,12 +94,15 @@ def test_a_runtime_without_an_overlay_has_no_root_to_write_to():
 def test_the_shipped_suite_has_a_slice_by_itself_and_all_workloads_in_full():
     loaded = [e for e in suite.load("overhead").experiments if e.section == looked.SECTION]
     assert [e.name for e in loaded if not e.full] == ["places-fsync", "places-write4k", "places-create"]
-    asked = {(str(e.tenants[0].args.get("rw")), str(e.tenants[0].args.get("bs")), e.tenants[0].args.get("iodepth"))
-             for e in loaded if e.tenants[0].workload == "io/fio"}  # fmt: skip
-    assert {("randread", "4096", 1), ("randread", "4096", 32), ("randwrite", "4096", 1), ("randwrite", "4096", 32),
-            ("read", "1048576", None), ("write", "1048576", None), ("randread", "131072", 32)} < asked  # fmt: skip
-    direct = [e for e in loaded if "direct" in e.tenants[0].args and e.name != "places-fsync"]
-    assert direct and all(e.tenants[0].args["direct"] == 1 for e in direct)
+    args = [
+        e.tenants[0].args for e in loaded if e.tenants[0].workload == "io/fio" and e.name != "places-fsync"
+    ]
+    assert {(a["rw"], a["bs"], a.get("iodepth")) for a in args} == {
+        ("randread", "4096", 1), ("randread", "4096", 32), ("randwrite", "4096", 1),
+        ("randwrite", "4096", 32),
+        ("read", "1048576", None), ("write", "1048576", None), ("randread", "131072", 32),
+    }  # fmt: skip
+    assert all(a["direct"] == 1 for a in args)
     rows = {r.params[PLACE] for e in loaded for r in plans.rows(e)}
     assert rows == {*places.PLACES}
 
@@ -113,7 +126,9 @@ def test_what_the_place_costs_is_told_apart_from_what_the_boundary_adds():
 def test_a_machine_is_held_against_the_directory_its_disk_is_in_and_gvisor_against_an_overlay():
     found = spots(a_run(a_plan(), rates(COSTS)))
     assert found["libvirt:micro", "root"].beside == "bind" == found["libvirt:micro", "qcow2"].beside
-    assert found["docker:runsc", "root"].beside == "root" and found["libvirt:micro", "tmpfs"].beside == "tmpfs"
+    assert (
+        found["docker:runsc", "root"].beside == "root" and found["libvirt:micro", "tmpfs"].beside == "tmpfs"
+    )
 
 
 def test_the_control_is_the_mean_of_both_its_trials():
@@ -161,7 +176,11 @@ def test_files_on_another_file_system_are_not_compared():
 
 def test_what_the_tenant_itself_sees_counts_more_than_what_was_meant():
     def lying(case):
-        return {**told(case), "st_dev": "8:7"} if (case.runtime, case.params[PLACE]) == ("docker", "bind") else told(case)
+        return (
+            {**told(case), "st_dev": "8:7"}
+            if (case.runtime, case.params[PLACE]) == ("docker", "bind")
+            else told(case)
+        )
 
     found = spots(a_run(a_plan(), rates(COSTS), labels=lying))
     assert found["docker", "bind"].total is None and "(8:7)" in found["docker", "bind"].why
@@ -211,14 +230,16 @@ def test_a_run_without_places_says_nothing_of_them():
 def test_the_conclusion_says_what_the_file_system_costs_and_what_the_boundary_does():
     run = a_run(a_plan(), rates(COSTS))
     said = analysis.summary(run, analysis.analyse(run))
-    assert said.startswith("Where a file lies: an overlay costs the raw process +50 % time, 95 %"), said
-    assert "a tmpfs saves the raw process −95 % time" in said
-    assert "on the same file system a boundary costs more 2 of" in said and "docker in an overlay" in said
+    assert said.startswith(
+        "Where a file lies: an overlay adds to the raw process's time +50 % (work places"
+    ), said
+    assert "a tmpfs divides its time by 20 (work places" in said
+    assert "on the same file system a boundary adds time in 2 of 24 cases, most Docker on an overlay" in said
 
 
 def test_where_no_boundary_adds_anything_the_conclusion_says_so():
     run = a_run(a_plan(), rates({("", "root"): 1.5, ("libvirt:micro", "root"): 1.0}))
-    assert "no boundary costs anything that was seen" in places_words.conclusion(looked.works(run))
+    assert "no boundary adds time that was seen" in places_words.conclusion(looked.works(run))
 
 
 def test_a_finding_has_its_share_of_the_hosts_speed_and_where_its_files_were():
@@ -237,13 +258,91 @@ def test_a_finding_has_its_share_of_the_hosts_speed_and_where_its_files_were():
 
 def test_further_numbers_of_the_same_trials_are_works_of_their_own():
     plan = a_plan(WORKS[1:])
-    experiments = tuple(
-        replace(e, verdict=replace(e.verdict, evidence=("io.stat.rate",), options={"io.stat.rate": "Looking, by place"}))
-        for e in plan.suite.experiments
-    )  # fmt: skip
-    run = a_run(replace(plan, suite=replace(plan.suite, experiments=experiments)), rates(COSTS))
+    (one,) = plan.suite.experiments
+    further = {"evidence": ("io.stat.rate",), "options": {"io.stat.rate": "Looking, by place"}}
+    one = replace(one, verdict=replace(one.verdict, **further))
+    run = a_run(replace(plan, suite=replace(plan.suite, experiments=(one,))), rates(COSTS))
     assert [(w.metric, w.title) for w in looked.works(run)] == [
         ("io.iops", "Work places-write4k, by place"), ("io.stat.rate", "Looking, by place"),
     ]  # fmt: skip
     ids = [f.id for f in analysis.analyse(run)]
     assert len(ids) == len(set(ids))
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def judged(run):
+    found = analysis.analyse(run)
+    return replace(run, finding_list=tuple(found), conclusion=analysis.summary(run, found))
+
+
+@pytest.fixture(scope="module")
+def page():
+    def value(case, block, rng):
+        fast = "libvirt" in case.runtime and case.params[PLACE] == "root" and "fsync" in case.experiment
+        return rates(COSTS)(case, block, rng) * (4 if fast else 1)
+
+    return html.render(judged(a_run(a_plan(), value)))
+
+
+def picture(page, number):
+    figure = re.search(rf'<figure id="fig-places-{number}">.*?</figure>', page, re.S).group()
+    return re.findall(r"<text[^>]*>(.*?)</text>", figure, re.S)
+
+
+def test_each_kind_of_work_has_a_picture_with_a_row_a_place_and_a_name_a_runtime(page):
+    labels = picture(page, 1)
+    rows = {
+        "host directory",
+        "named volume",
+        "own root (overlay)",
+        "disk, raw file",
+        "disk, qcow2 file",
+        "tmpfs",
+    }
+    assert rows <= set(labels)
+    assert {"raw process", "Docker", "gVisor", "machine (not durable)"} <= set(labels)
+    assert any(x.endswith(" … +65 %") for x in labels) and any(x.startswith("÷ 20") for x in labels)
+
+
+def test_memory_does_not_squeeze_what_the_disks_cost(page):
+    ticks = [float(x) for x in picture(page, 1) if re.fullmatch(r"[\d.]+", x)]
+    assert min(ticks) >= 0.5 and max(ticks) <= 2
+
+
+def test_every_spot_has_a_cell_and_a_row_with_its_sentence_and_the_label_where_it_is_not_durable(page):
+    part = page[page.index('id="places"') : page.index('id="missing"')]
+    assert len(re.findall(r'<tr class="why">', part)) == 2 * (3 + 4 + 4 + 4)
+    reasons = re.findall(r'<span class="reason">(.*?)</span>', part, re.S)
+    assert sum("not durable: " in reason for reason in reasons) == 2
+    assert sum("QEMU&#39;s cache mode unsafe" in reason for reason in reasons) == 2
+    assert "the place: +65 %" in part and "the boundary: +10 %" in part
+    rows = re.findall(r'<th scope="row" data-label="Runtime"[^>]*>(.*?)</th>', part, re.S)
+    assert sum("machine (not durable)" in row for row in rows) == 2
+
+
+def test_what_is_not_offered_is_named_among_what_is_missing(page):
+    gaps = page[page.index('id="missing"') :]
+    assert "it has no disk, qcow2 file for files" in gaps
+
+
+def test_beside_a_ladder_the_section_has_its_own_sentence_and_alone_it_is_at_the_top(page):
+    assert page.index("Where a file lies: ") < page.index('id="places"')
+    assert page.count("Where a file lies: ") == 1
+    both = html.render(
+        judged(a_run(a_plan(more=LADDER_WORK), lambda c, b, r: 1000 * (1 + r.gauss(0, 0.003))))
+    )
+    assert both.index('id="overhead"') < both.index('id="places"')
+    assert both.count("Where a file lies: ") == 2
+
+
+def test_an_emulated_machine_has_a_row_and_no_dot():
+    page = html.render(judged(a_run(a_plan(emulated=("libvirt:micro",)), rates(COSTS))))
+    assert not any("machine" in label for label in picture(page, 0))
+    assert "machine (emulated)" in page[page.index('id="places"') :]
+
+
+def test_a_run_without_a_finished_trial_still_has_a_report():
+    page = html.render(judged(a_run(a_plan(), lambda case, block, rng: None)))
+    assert "Where files lie was measured in one place alone." in page and "it broke" in page

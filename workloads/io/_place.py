@@ -3,6 +3,7 @@
 import os
 import re
 
+UPPER = "upperdir="
 KEPT_IN_MEMORY = ("tmpfs", "ramfs")
 
 
@@ -16,8 +17,8 @@ def holds(point, path):
 
 
 def find(mountinfo, path):
-    """Type, device, mount point, number (MAJ:MIN) and directory of the file system (`root`) of what holds an
-    absolute path; None where none is known.
+    """Where an absolute path lies: type, device, mount point, number (MAJ:MIN) and directory (`root`) of the
+    file system, and the layer that an overlay is written to (`upper`); None where no mount is known.
 
     Of several mounts the deepest counts, and of those on one point the last, which covers the others.
     """
@@ -33,6 +34,9 @@ def find(mountinfo, path):
                 "type": more[0], "device": unescaped(more[1]), "mount": point, "number": fields[2],
                 "root": unescaped(fields[3]),
             }  # fmt: skip
+            options = unescaped(more[2]) if len(more) > 2 else ""
+            upper = [word[len(UPPER) :] for word in options.split(",") if word.startswith(UPPER)]
+            found |= {"upper": upper[0]} if upper else {}
     return found
 
 
