@@ -13,8 +13,8 @@ BIND, VOLUME, ROOT, RAW, QCOW2, TMPFS = PLACES = ("bind", "volume", "root", "raw
 sandbox's own root, the disk of a machine by the format of its file, and a file system in memory. All but the
 last lie on the file system of the state directory."""
 TITLES: Mapping[str, str] = {
-    BIND: "host directory", VOLUME: "named volume", ROOT: "own root", RAW: "disk, raw file",
-    QCOW2: "disk, qcow2 file", TMPFS: "tmpfs",
+    BIND: "host directory", VOLUME: "named volume", ROOT: "own root", RAW: "raw disk",
+    QCOW2: "qcow2 disk", TMPFS: "tmpfs",
 }  # fmt: skip
 NATIVE = (BIND, ROOT, TMPFS)
 """Where a raw process can have its files: it mounts the overlay and the tmpfs that a container would have."""
@@ -68,8 +68,8 @@ def not_offered(params: Mapping[str, Scalar], runtime: object) -> str | None:
     offered = runtime.places if isinstance(runtime, Placing) else frozenset()
     if place in offered:
         return None
-    only = ", ".join(TITLES[p] for p in PLACES if p in offered) or "none to choose"
-    return f"it has no {TITLES[place]} for files (it has: {only})"
+    only = ", ".join(TITLES[p] for p in PLACES if p in offered)
+    return f"its files cannot lie in a place of the kind '{TITLES[place]}', only: {only or 'where they always do'}"
 
 
 def misplaced(params: Mapping[str, Scalar], runtime: object) -> Missing | None:

@@ -42,7 +42,7 @@ def traces() -> set[str]:
         if int(line.split()[0]) & ~0xFFFF == shm.KEYS:
             found.add(f"segment {line.split()[0]}")
     if shutil.which("docker") and Path("/var/run/docker.sock").exists():
-        for what in (["ps", "-aq"], ["network", "ls", "-q"]):
+        for what in (["ps", "-aq"], ["network", "ls", "-q"], ["volume", "ls", "-q"]):
             listed = subprocess.run(
                 ["docker", *what, "--filter", "label=isobench"], capture_output=True, text=True, timeout=30
             )

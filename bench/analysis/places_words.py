@@ -20,7 +20,7 @@ CONTROL = "the control, at the start and at the end of every block"
 
 
 def title(spot: Spot) -> str:
-    """The place of a spot: "own root (overlay)", "disk, qcow2 file"."""
+    """The place of a spot: "own root (overlay)", "qcow2 disk"."""
     return place_title(spot.place, [spot])
 
 
@@ -71,7 +71,7 @@ def _places(of: Sequence[Named]) -> str:
     """What moving the files costs and saves without any boundary."""
     if not of:
         return "the raw process was measured in one place alone"
-    parts = []
+    parts: list[str] = []
     for word, pick in (("costs", max), ("saves", min)):
         sure = [(x.ratio.estimate, i) for i, (_, _, x) in enumerate(of) if x and x.word == word]
         if sure:

@@ -101,7 +101,7 @@ def _cell(work: Work, spot: Spot | None, by_id: Mapping[str, Finding], ids: Mapp
 
 
 def _table(work: Work, by_id: Mapping[str, Finding], ids: Mapping[str, str]) -> Table:
-    rows = []
+    rows: list[Row] = []
     for spot in work.spots:
         finding = by_id.get(identity(work, spot))
         if spot.skipped is not None:

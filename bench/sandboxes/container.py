@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, LimitNotSetError, SandboxError
 from bench.host import clocks, engines, events
-from bench.host.attach import Pump
 from bench.host.cgroups.values import agrees
 from bench.model import Reading, Sample, Scalar, Tenant
-from bench.sandboxes import container_config, housing
+from bench.sandboxes import container_config, container_process, housing
 from bench.sandboxes.container_process import ContainerProcess
 
 if TYPE_CHECKING:
@@ -107,7 +105,7 @@ class ContainerSandbox:
         self.container_id = made["Id"]
         self._facts["create_seconds"] = created - began
         self._facts["warnings"] = "; ".join(made.get("Warnings") or ()) or None
-        pump = self._attach()
+        pump = container_process.attached(self.client, self.name, self.container_id)
         self._answered["api.attached"] = time.monotonic()
         self._facts["attach_seconds"] = self._answered["api.attached"] - created
         try:
@@ -143,16 +141,6 @@ class ContainerSandbox:
                     f"the engine refuses these limits: {cause.explanation}", fix="ask for values it accepts"
                 ) from error
             raise
-
-    def _attach(self) -> Pump:
-        with engines.speaking(f"attaching to {self.name}"):
-            stream = self.client.api.attach_socket(
-                self.container_id, params={"stdout": 1, "stderr": 1, "stream": 1}
-            )
-            # A descriptor of our own: the library's object would close the stream when it is collected.
-            fd = os.dup(stream.fileno())
-            stream.close()
-        return Pump(fd)
 
     def _settle(self) -> None:
         """Find the container's cgroup and read every limit while it surely exists."""

@@ -57,8 +57,7 @@ class NativeSandbox:
     recorded: Callable[[], Mapping[str, Scalar | None]] = dict
     outside: Path | None = None
     """The scratch directory as the host sees it."""
-    files: str = ""
-    """Where the workload's files go, as seen inside; "" for the scratch directory."""
+    files: str = ""  # as `bench.places.Housed` has it
     cwd: str = "/"
     process: launch.NativeProcess | None = None
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
