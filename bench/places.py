@@ -69,7 +69,7 @@ def not_offered(params: Mapping[str, Scalar], runtime: object) -> str | None:
     if place in offered:
         return None
     only = ", ".join(TITLES[p] for p in PLACES if p in offered)
-    return f"its files cannot lie in a place of the kind '{TITLES[place]}', only: {only or 'where they always do'}"
+    return f"its files cannot lie in a place of the kind '{TITLES[place]}', only: {only or 'where they do'}"
 
 
 def misplaced(params: Mapping[str, Scalar], runtime: object) -> Missing | None:

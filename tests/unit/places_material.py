@@ -34,6 +34,7 @@ section = "places"
 title = "{title}, by place"
 question = "What does it cost?"
 workload = "{workload}"
+args = {args}
 params.place = ["bind", "volume", "root", "raw", "qcow2", "tmpfs"]
 runtimes = ["process", "docker"]
 named = ["docker:runsc", "libvirt:micro"]
@@ -65,7 +66,12 @@ Labels = Callable[[Case], Mapping[str, str]]
 
 def a_suite(works: Sequence[tuple[str, str, str]] = WORKS, more: str = "") -> str:
     """The text of a suite of those experiments: name, metric and workload of each."""
-    texts = (PLACED.format(name=n, title=f"Work {n}", metric=m, workload=w) for n, m, w in works)
+    texts = (
+        PLACED.format(
+            name=n, title=f"Work {n}", metric=m, workload=w, args="{ direct = 1 }" if m == "io.iops" else "{}"
+        )
+        for n, m, w in works
+    )
     return LADDER + GVISOR + "".join(texts) + more
 
 
