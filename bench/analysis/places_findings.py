@@ -17,14 +17,20 @@ PREFIX = "places/"
 
 
 def findings(run: Run) -> list[Finding]:
-    """Every spot in the order of the suite, the ladder and the places."""
-    return [_finding(work, spot, run.path.name) for work in places.works(run) for spot in work.spots]
+    """Every spot in the order of the suite, the ladder and the places; what could not run once a trial."""
+    found = [(work, spot) for work in places.works(run) for spot in work.spots]
+    told = [(work, spot) for work, spot in found if spot.skipped is None or _main(work)]
+    return [_finding(work, spot, run.path.name) for work, spot in told]
+
+
+def _main(work: Work) -> bool:
+    """Whether its number is the one that the experiment is about."""
+    return work.metric == work.experiment.verdict.metric
 
 
 def identity(work: Work, spot: Spot) -> str:
     """The id of the finding on that spot; a further number of the same trials has its metric in it."""
-    main = work.metric == work.experiment.verdict.metric
-    return f"{PREFIX}{spot.case}" + ("" if main else f"/{work.metric}")
+    return f"{PREFIX}{spot.case}" + ("" if _main(work) else f"/{work.metric}")
 
 
 def _finding(work: Work, spot: Spot, run: str) -> Finding:

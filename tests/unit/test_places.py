@@ -297,6 +297,8 @@ def test_further_numbers_of_the_same_trials_are_works_of_their_own():
     ]  # fmt: skip
     ids = [f.id for f in analysis.analyse(run)]
     assert len(ids) == len(set(ids))
+    assert sum(i.endswith("/docker/768 MiB, place=root/io.stat.rate") for i in ids) == 1
+    assert sum("/docker/768 MiB, place=raw" in i for i in ids) == 1, "what cannot run is said once"
 
 
 # --- the report ---------------------------------------------------------------------------------
