@@ -207,16 +207,11 @@ class _Reader:
 
 def _judged(found: Sequence[Ladder]) -> list[Ladder]:
     """The ladders with words for their steps. Emulated machines have none: their speed is the emulator's."""
-    levels = [(i, j) for i, ladder in enumerate(found) for j, level in enumerate(ladder.levels)
-              if level.step and not level.emulated]  # fmt: skip
-    of = [found[i].levels[j] for i, j in levels]
-    small = dict(zip(levels, steps.judged([x.step for x in of if x.step]), strict=True))
-    large = dict(zip(levels, steps.judged([x.total for x in of if x.total]), strict=True))
+    flat = [level for ladder in found for level in ladder.levels]
+    silent = [level.emulated for level in flat]
+    small = iter(steps.worded([level.step for level in flat], silent))
+    large = iter(steps.worded([level.total for level in flat], silent))
     return [
-        replace(ladder, levels=tuple(
-            replace(level, step=small.get((i, j)) or steps.wordless(level.step),
-                    total=large.get((i, j)) or steps.wordless(level.total))
-            for j, level in enumerate(ladder.levels)
-        ))
-        for i, ladder in enumerate(found)
-    ]  # fmt: skip
+        replace(ladder, levels=tuple(replace(x, step=next(small), total=next(large)) for x in ladder.levels))
+        for ladder in found
+    ]

@@ -263,17 +263,11 @@ def _unobserved(record: TrialRecord, metric: str) -> str:
 
 def _judged(found: Sequence[Work]) -> list[Work]:
     """The works with words for their steps, each question a family. Emulated machines have none."""
-    spots = [(i, j) for i, work in enumerate(found) for j, spot in enumerate(work.spots)
-             if spot.total and not spot.emulated]  # fmt: skip
-    of = [found[i].spots[j] for i, j in spots]
-    total = dict(zip(spots, steps.judged([s.total for s in of if s.total]), strict=True))
-    added = [pair for pair, spot in zip(spots, of, strict=True) if spot.alike]
-    alike = dict(zip(added, steps.judged([s.alike for s in of if s.alike]), strict=True))
+    flat = [spot for work in found for spot in work.spots]
+    silent = [spot.emulated for spot in flat]
+    total = iter(steps.worded([spot.total for spot in flat], silent))
+    alike = iter(steps.worded([spot.alike for spot in flat], silent))
     return [
-        replace(work, spots=tuple(
-            replace(spot, total=total.get((i, j)) or steps.wordless(spot.total),
-                    alike=alike.get((i, j)) or steps.wordless(spot.alike))
-            for j, spot in enumerate(work.spots)
-        ))
-        for i, work in enumerate(found)
-    ]  # fmt: skip
+        replace(work, spots=tuple(replace(s, total=next(total), alike=next(alike)) for s in work.spots))
+        for work in found
+    ]

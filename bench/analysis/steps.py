@@ -103,9 +103,15 @@ def less_one(ratio: Interval) -> Interval:
     return Interval(ratio.estimate - 1, low, high, ratio.n)
 
 
-def wordless(step: Step | None) -> Step | None:
-    """The same numbers without anything that may be said of them, as for an emulated CPU."""
-    return step and replace(step, word=None, detectable=None, p=None)
+def worded(steps: Sequence[Step | None], silent: Sequence[bool]) -> list[Step | None]:
+    """Those steps as one family with their words, in the order given.
+
+    Of those that are silent, as on an emulated CPU, the numbers stay and nothing is said.
+    """
+    chosen = {i: s for i, (s, quiet) in enumerate(zip(steps, silent, strict=True)) if s and not quiet}
+    said = dict(zip(chosen, judged(list(chosen.values())), strict=True))
+    mute = [s and replace(s, word=None, detectable=None, p=None) for s in steps]
+    return [said.get(i, s) for i, s in enumerate(mute)]
 
 
 def _detectable(logs: Sequence[float], found: bootstrap.Ends) -> float | None:
