@@ -143,6 +143,7 @@ def test_the_control_is_the_mean_of_both_its_trials():
     found = looked.works(a_run(a_plan(), value))[0]
     docker = next(s for s in found.spots if (s.runtime, s.place) == ("docker", "bind"))
     assert docker.total.ratio.estimate == pytest.approx(1.0, abs=0.003)
+    assert docker.alike.ratio.estimate == docker.total.ratio.estimate
     assert found.unstable == tuple(range(8))
 
 
@@ -197,11 +198,14 @@ def test_a_tmpfs_that_is_none_is_found_out():
     assert spot.total is None and spot.why == "its files lay on ext4 at /tmpfs, which is no memory"
 
 
-def test_the_numbers_of_a_machines_own_disk_are_its_guests_and_prove_nothing():
+def test_the_numbers_of_file_systems_inside_another_kernel_prove_nothing():
     def inside(case):
-        return {**told(case), "st_dev": "253:0"} if "libvirt" in case.runtime else told(case)
+        other = "libvirt" in case.runtime or "runsc" in case.runtime
+        return {**told(case), "st_dev": "253:0"} if other else told(case)
 
-    assert spots(a_run(a_plan(), rates(COSTS), labels=inside))["libvirt:micro", "raw"].total is not None
+    found = spots(a_run(a_plan(), rates(COSTS), labels=inside))
+    assert found["libvirt:micro", "raw"].total is not None
+    assert found["docker:runsc", "bind"].total is not None and found["docker:runsc", "volume"].total is not None
 
 
 @pytest.mark.parametrize(
