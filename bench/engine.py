@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import gate as gates
-from bench import modes
+from bench import modes, places
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.errors import BenchError
@@ -152,7 +152,7 @@ class Engine:
         program = workloads.find(tenant.workload)
         argv = workloads.argv(program, sandbox.workloads, tenant.args)
         env = {
-            "BENCH_SCRATCH": sandbox.scratch,
+            "BENCH_SCRATCH": places.files(sandbox, sandbox.scratch),
             "BENCH_GATE": f"{sandbox.scratch}/{gates.NAME}",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LC_ALL": "C",

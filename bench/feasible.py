@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import factors, layering, modes, neighbours, primitives
+from bench import factors, layering, modes, neighbours, places, primitives
 from bench import limits as units
 from bench import workload as workloads
 from bench.collectors import Collector
@@ -61,7 +61,7 @@ class Host:
         if ENTRY in case.params and not plugin.stops:
             cause = "a machine is powered down: it has no first process to send SIGTERM to"
             return Skipped(case, "not offered", f"{plugin.title}: {cause}")
-        if why := factors.not_offered(case, plugin):
+        if why := factors.not_offered(case, plugin) or places.not_offered(case.params, plugin):
             return Skipped(case, "not offered", f"{plugin.title}: {why}")
         if why := modes.not_offered(case):
             return Skipped(case, "not offered", why)
@@ -84,7 +84,7 @@ class Host:
                 return _not_testable(case, found)
         for found in (*self._sizes(wanted), *self._fixtures(case), *self._programs(case, plugin)):
             return _not_testable(case, found)
-        short = modes.lacking(case) or factors.crowded(case)
+        short = modes.lacking(case) or factors.crowded(case) or places.misplaced(case.params, plugin)
         return _not_testable(case, short) if short else None
 
     def _sizes(self, wanted: Mapping[str, Scalar]) -> list[Missing]:

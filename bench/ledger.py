@@ -33,6 +33,7 @@ UNDO: dict[str, str] = {
     "vagrant": "bench.host.services:undo_process",
     "libvirt-pool": "bench.host.vm.storage:undo_pool",
     "docker-network": "bench.host.engines:undo_network",
+    "docker-volume": "bench.host.engines:undo_volume",
     "service": "bench.host.services:undo",
     "process": "bench.host.services:undo_process",
     "shm-segment": "bench.host.shm:undo_segment",
@@ -42,8 +43,8 @@ UNDO: dict[str, str] = {
 # what holds others comes last.
 ORDER = (
     "vagrant", "container", "oci-container", "domain", "process", "cgroup", "link", "netns", "docker-network",
-    "engine-image", "libvirt-network", "libvirt-pool", "swap", "mount", "loop", "path", "shm-segment",
-    "shm-object", "service",
+    "docker-volume", "engine-image", "libvirt-network", "libvirt-pool", "swap", "mount", "loop", "path",
+    "shm-segment", "shm-object", "service",
 )  # fmt: skip
 
 

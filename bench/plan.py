@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench import factors, modes, neighbours, rungs
+from bench import factors, modes, neighbours, places, rungs
 from bench import limits as units
 from bench.headroom import levels
 from bench.model import (
@@ -123,7 +123,7 @@ def cases(experiment: Experiment, runtime: str, baseline: bool, quick: bool = Fa
     applied = quickened(experiment) if quick else experiment
     result: dict[str, Case] = {}
     for row in rows(experiment, quick):
-        if baseline and neighbours.pointless(row.params):
+        if baseline and (neighbours.pointless(row.params) or places.pointless(row.params)):
             continue
         case_id = row.control_id(runtime) if baseline else row.case_id(runtime)
         tenants = tuple(
@@ -192,19 +192,23 @@ def make(
     overrides: Sequence[str] = (),
     full: bool = False,
     offered: Callable[[str, Case], Case] = lambda runtime, case: case,
+    named: Collection[str] = (),
 ) -> Plan:
     """The plan of a run. `only` keeps the experiments whose name contains it; `overrides` are recorded.
 
     `full` takes the experiments that only the whole suite has as well. `offered` may leave limits out of a
     case that a runtime does not have.
 
-    `emulated` are the runtimes whose CPU is emulated; their workloads last longer.
+    `emulated` are the runtimes whose CPU is emulated; their workloads last longer. `named` are those that
+    the user asked for.
     """
     chosen = [e for e in suite.experiments if (full or not e.full) and (not only or only in e.name)]
     kept: list[Case] = []
     skipped: list[Skipped] = []
     for experiment in chosen:
-        allowed = [r for r in runtimes if experiment.runtimes is None or r in experiment.runtimes]
+        further = [r for r in experiment.named if full or r in named]
+        usual = runtimes if experiment.runtimes is None else experiment.runtimes
+        allowed = [r for r in runtimes if r in usual or r in further]
         for runtime in allowed:
             for plain in cases(experiment, runtime, baseline(runtime), quick):
                 if modes.elsewhere(plain):
@@ -217,8 +221,8 @@ def make(
                 reason = lacking(runtime, case)
                 if reason is None:
                     kept.append(case)
-                    again = suite.rungs and baseline(runtime) and modes.closes(case.params)
-                    kept += [rungs.closing(case)] if again else []
+                    closes = modes.closes(case.params) and places.closing(case.params)
+                    kept += [rungs.closing(case)] if suite.rungs and baseline(runtime) and closes else []
                 else:
                     skipped.append(reason)
     count = blocks or (suite.quick_blocks if quick else suite.blocks)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench import modes
+from bench import modes, places
 from bench.errors import SuiteError
 from bench.model import AGAIN, Case, Rung
 
@@ -49,8 +49,9 @@ def ordered(cases: Sequence[Case], bottom: str, emulated: Collection[str], rng: 
     """The trials of one block: experiment by experiment in random order.
 
     Within one the runtime `bottom` comes first and, as its closing case, last, and the others between in
-    random order: so what is compared lies close together in time. Emulated machines, which take so much
-    longer that they would move the two apart, come after.
+    random order: so what is compared lies close together in time. Where its files lie in several places,
+    these two have them in a directory of the host. Emulated machines, which take so much longer that they
+    would move the two apart, come after.
     """
     parts: dict[str, list[Case]] = {}
     for case in cases:
@@ -66,6 +67,7 @@ def ordered(cases: Sequence[Case], bottom: str, emulated: Collection[str], rng: 
 
 
 def _place(case: Case, bottom: str, emulated: Collection[str]) -> int:
-    if case.runtime == bottom and modes.closes(case.params):  # also where the host itself is emulated
+    own = modes.closes(case.params) and places.closing(case.params)
+    if case.runtime == bottom and own:  # also where the host itself is emulated
         return 2 if AGAIN in case.params else 0
     return 3 if case.runtime in emulated else 1

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench import factors, modes, neighbours, policies, rungs
+from bench import factors, modes, neighbours, places, policies, rungs
 from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
@@ -34,7 +34,7 @@ _COUNTS = ("blocks", "max_blocks", "quick_blocks", "warmup")
 _SUITE_KEYS = {"title", "question", "kind", "runtimes", "experiment", "gate", "control", "rung", *_COUNTS}
 _EXPERIMENT_KEYS = {
     "name", "section", "title", "question", "claim", "workload", "args", "limits", "tenant", "params",
-    "needs", "runtimes", "settle", "deadline", "quick", "verdict", "blocks", "budget", "full",
+    "needs", "runtimes", "named", "settle", "deadline", "quick", "verdict", "blocks", "budget", "full",
 }  # fmt: skip
 _MATRIX_KEYS = (_EXPERIMENT_KEYS - {"workload", "limits", "tenant", "full"}) | {"slice"}
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
@@ -191,6 +191,7 @@ class _Reader:
             params={k: tuple(v) if isinstance(v, list) else (v,) for k, v in raw.get("params", {}).items()},
             needs=tuple(raw.get("needs", ())),
             runtimes=tuple(raw["runtimes"]) if "runtimes" in raw else None,
+            named=tuple(raw.get("named", ())),
             settle=self.seconds(raw, "settle", 0.0),
             deadline=self.seconds(raw, "deadline", 60.0),
             quick=self.quick(raw["quick"]) if "quick" in raw else None,
@@ -201,7 +202,7 @@ class _Reader:
         entry, grace = experiment.params.get(ENTRY, ()), experiment.params.get(GRACE, ())
         if entry and not set(entry) <= set(ENTRIES):
             raise self.fail(f"'{ENTRY}' is one of: {', '.join(ENTRIES)}", ENTRY)
-        if complaint := factors.complaint(experiment.params):
+        if complaint := factors.complaint(experiment.params) or places.complaint(experiment.params):
             raise self.fail(complaint[1], complaint[0])
         for name in experiment.params.get(MODE, ()):
             if name not in modes.MODES:

@@ -61,7 +61,7 @@ def in_docker() -> set[str]:
     """Containers and networks of ours that the host's Docker holds."""
     found: set[str] = set()
     if shutil.which("docker") and Path("/var/run/docker.sock").exists():
-        for what in (["ps", "-aq"], ["network", "ls", "-q"]):
+        for what in (["ps", "-aq"], ["network", "ls", "-q"], ["volume", "ls", "-q"]):
             listed = subprocess.run(
                 ["docker", *what, "--filter", "label=isobench"], capture_output=True, text=True, timeout=30
             )

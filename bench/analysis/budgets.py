@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.analysis.measures import last_observed
 from bench.limits import show
-from bench.model import MODE, Finding, Scalar, TenantRecord, TrialRecord
+from bench.model import MODE, PLACE, Finding, Scalar, TenantRecord, TrialRecord
 
 if TYPE_CHECKING:
     from bench.frames import Run
@@ -71,6 +71,8 @@ def _mtu(run: Run, trial: TrialRecord, tenant: TenantRecord) -> tuple[Scalar | N
 def _cache(run: Run, trial: TrialRecord, tenant: TenantRecord) -> tuple[Scalar | None, str]:
     if tenant.facts.get("machine.accelerator") is None:
         return "the host's page cache", ""
+    if PLACE in trial.params:
+        return None, ""  # of several disks, each with its own cache mode: told with the place
     found = tenant.facts.get("machine.disk.cache")
     return (found, "") if found is not None else (None, "the machine does not tell")
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.analysis import machines, steps
+from bench.analysis import durability, machines, steps
+from bench.analysis.durability import Durability
 from bench.analysis.measures import Measured, Question, measure
 from bench.analysis.steps import Step
 from bench.comparison.estimate import median_interval
@@ -47,6 +48,13 @@ class Level:
     skipped: Skipped | None = None
     why: str = ""
     """Why there is no number."""
+    durability: Durability | None = None
+    """Of work on a disk, on a rung with a kernel of its own: whether that disk is waited for."""
+
+    @property
+    def durable(self) -> bool | None:
+        """False where its number is that of a disk that is not waited for."""
+        return self.durability.durable if self.durability else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,7 @@ class _Reader:
         self.run, self.series = run, series
         self.emulators = {r.runtime for r in run.records if "tcg" in machines.accelerators([r])}
         self.emulators |= set(run.plan.emulated)
+        self.durable = durability.of_run(run)
 
     def ladder(self, experiment: Experiment) -> Ladder:
         rungs = [r for r in self.run.plan.suite.rungs if r.runtime in self.run.plan.runtimes]
@@ -167,7 +176,13 @@ class _Reader:
         return replace(
             blank, values=values, trials=tuple(r.index for r in good), broken=len(records) - len(good),
             measured=median_interval(list(values.values()), steps.CONFIDENCE), why="" if values else reason,
+            durability=self._durability(experiment, rung.runtime),
         )  # fmt: skip
+
+    def _durability(self, experiment: Experiment, runtime: str) -> Durability | None:
+        if not experiment.tenants or experiment.tenants[0].workload not in durability.WRITERS:
+            return None
+        return self.durable.get(durability.key(experiment, runtime, {}))
 
     @staticmethod
     def _mine(case: Case, experiment: Experiment, runtime: str) -> bool:
@@ -192,20 +207,11 @@ class _Reader:
 
 def _judged(found: Sequence[Ladder]) -> list[Ladder]:
     """The ladders with words for their steps. Emulated machines have none: their speed is the emulator's."""
-    levels = [(i, j) for i, ladder in enumerate(found) for j, level in enumerate(ladder.levels)
-              if level.step and not level.emulated]  # fmt: skip
-    of = [found[i].levels[j] for i, j in levels]
-    small = dict(zip(levels, steps.judged([x.step for x in of if x.step]), strict=True))
-    large = dict(zip(levels, steps.judged([x.total for x in of if x.total]), strict=True))
+    flat = [level for ladder in found for level in ladder.levels]
+    silent = [level.emulated for level in flat]
+    small = iter(steps.worded([level.step for level in flat], silent))
+    large = iter(steps.worded([level.total for level in flat], silent))
     return [
-        replace(ladder, levels=tuple(
-            replace(level, step=small.get((i, j)) or _wordless(level.step),
-                    total=large.get((i, j)) or _wordless(level.total))
-            for j, level in enumerate(ladder.levels)
-        ))
-        for i, ladder in enumerate(found)
-    ]  # fmt: skip
-
-
-def _wordless(step: Step | None) -> Step | None:
-    return step and replace(step, word=None, detectable=None, p=None)
+        replace(ladder, levels=tuple(replace(x, step=next(small), total=next(large)) for x in ladder.levels))
+        for ladder in found
+    ]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.analysis import budgets, modes
+from bench.analysis import budgets, modes, places, places_findings, places_words, steps
 from bench.analysis import overhead_words as words
 from bench.analysis.ladder import SECTION, Ladder, Level, ladders
-from bench.model import Finding, Interval, Scalar
+from bench.model import Finding, Scalar
 
 if TYPE_CHECKING:
     from bench.frames import Run
@@ -18,16 +18,18 @@ PREFIX = "overhead/"
 
 
 def analyse(run: Run) -> list[Finding]:
-    """Every way to a server, every experiment from the bottom rung up, whether the budgets were the same."""
+    """Every way to a server, every experiment from the bottom rung up, the work whose files lie in several
+    places, and whether the budgets were the same."""
     found = [_finding(ladder, level, run.path.name) for ladder in ladders(run) for level in ladder.levels]
-    return [*modes.analyse(run), *found, *budgets.findings(run)]
+    return [*modes.analyse(run), *found, *places_findings.findings(run), *budgets.findings(run)]
 
 
 def conclusion(run: Run, found: Sequence[Finding]) -> str:
-    """What costs most, what the ways to a server cost, and what stands between a reader and the numbers."""
-    climbs, ways = ladders(run), modes.conclusion(found)
-    first = words.conclusion(climbs) if climbs or not ways else ""
-    return " ".join(filter(None, (first, ways, budgets.conclusion(budgets.read(run)))))
+    """What costs most, what ways to a server and places of files cost, and what stands in a reader's way."""
+    climbs, ways, elsewhere = ladders(run), modes.conclusion(found), places.works(run)
+    first = words.conclusion(climbs) if climbs or not (ways or elsewhere) else ""
+    said = (first, ways, places_words.conclusion(elsewhere), budgets.conclusion(budgets.read(run)))
+    return " ".join(filter(None, said))
 
 
 def _finding(ladder: Ladder, level: Level, run: str) -> Finding:
@@ -37,7 +39,7 @@ def _finding(ladder: Ladder, level: Level, run: str) -> Finding:
         label=level.rung.title, limit=None, control=not level.rung.below, requested=None, effective=None,
         effective_source="", expected=None, measured=level.measured, deviation=None, scale="relative",
         tolerance=None, unit=experiment.verdict.unit, verdict=None, reason="", case=level.case,
-        emulated=level.emulated,
+        emulated=level.emulated, durable=level.durable,
     )  # fmt: skip
     if level.skipped is not None:
         return replace(blank, verdict=level.skipped.verdict, reason=level.why, fix=level.skipped.fix)
@@ -45,7 +47,7 @@ def _finding(ladder: Ladder, level: Level, run: str) -> Finding:
         return replace(blank, verdict="not testable", reason=level.why, fix=f"bench run --resume {run}")
     return replace(
         blank,
-        deviation=_less_one(level.total.ratio) if level.total else None,
+        deviation=steps.less_one(level.total.ratio) if level.total else None,
         values=tuple(level.values.values()),
         trials=level.trials,
         reason=words.of_level(ladder, level) or "the control, at the start and at the end of every block",
@@ -66,8 +68,3 @@ def evidence(ladder: Ladder, level: Level) -> dict[str, Scalar | None]:
             "step.detectable": step.detectable, "step.p": step.p, "total.stable": level.stable,
         }  # fmt: skip
     return found
-
-
-def _less_one(ratio: Interval) -> Interval:
-    low, high = (None if end is None else end - 1 for end in (ratio.low, ratio.high))
-    return Interval(ratio.estimate - 1, low, high, ratio.n)

@@ -58,6 +58,7 @@ def of_level(ladder: Ladder, level: Level) -> str:
             parts.append(said(level.total, over(ladder, level.total)))
         if ladder.unstable and level.stable is not None:
             parts.append(f"{change(level.stable)} without the blocks that drifted")
+    parts.append(level.durability.reason if level.durability else "")
     parts.append(EMULATED if level.emulated else "")
     parts.append(f"{level.broken} trials broke" if level.broken else "")
     return sentence(parts)

@@ -97,6 +97,23 @@ def judged(steps: Sequence[Step]) -> list[Step]:
     return result
 
 
+def less_one(ratio: Interval) -> Interval:
+    """A ratio as what is more or less."""
+    low, high = (None if end is None else end - 1 for end in (ratio.low, ratio.high))
+    return Interval(ratio.estimate - 1, low, high, ratio.n)
+
+
+def worded(steps: Sequence[Step | None], silent: Sequence[bool]) -> list[Step | None]:
+    """Those steps as one family with their words, in the order given.
+
+    Of those that are silent, as on an emulated CPU, the numbers stay and nothing is said.
+    """
+    chosen = {i: s for i, (s, quiet) in enumerate(zip(steps, silent, strict=True)) if s and not quiet}
+    said = dict(zip(chosen, judged(list(chosen.values())), strict=True))
+    mute = [s and replace(s, word=None, detectable=None, p=None) for s in steps]
+    return [said.get(i, s) for i, s in enumerate(mute)]
+
+
 def _detectable(logs: Sequence[float], found: bootstrap.Ends) -> float | None:
     """exp(h + 1.645 · se) − 1, with the half-width that stands in the report and the t interval's error."""
     if found.low is None or found.high is None:

@@ -94,14 +94,15 @@ def sentence(parts: Sequence[str]) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def named(runtime: str, emulated: bool) -> str:
-    """The runtime as it is called wherever results stand: "libvirt (emulated)"."""
-    return f"{runtime} (emulated)" if emulated else runtime
+def named(runtime: str, emulated: bool, durable: bool | None = None) -> str:
+    """The runtime as it is called wherever results stand: "libvirt (emulated)", "libvirt (not durable)"."""
+    words = [word for word, said in (("emulated", emulated), ("not durable", durable is False)) if said]
+    return f"{runtime} ({', '.join(words)})" if words else runtime
 
 
 def runtime_name(finding: Finding) -> str:
-    """The runtime of a finding, with "(emulated)" where its CPU was."""
-    return named(finding.runtime, finding.emulated)
+    """The runtime of a finding, with "(emulated)" where its CPU was and "(not durable)" where its disk is."""
+    return named(finding.runtime, finding.emulated, finding.durable)
 
 
 def _count(mean: float) -> str:

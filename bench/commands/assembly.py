@@ -78,8 +78,15 @@ def assemble(
         only=only,
         overrides=limits,
         emulated=list(loaded) if all_emulated else emulated(host),
+        named=_named(runtimes, chosen),
     )
     return made, host
+
+
+def _named(option: str | None, chosen: Sequence[str]) -> set[str]:
+    """The runtimes that the user asked for by name; all that were chosen where that name is "all"."""
+    names = {n.strip() for n in (option or "").split(",") if n.strip()}
+    return set(chosen) if "all" in names else names
 
 
 def cost(runtime: Runtime, kind: str) -> float:

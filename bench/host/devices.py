@@ -24,6 +24,12 @@ class Device:
     stack: tuple[str, ...] = ()
 
 
+def filesystem(path: Path) -> str:
+    """MAJ:MIN of the file system that holds what lies at that path, as stat(2) gives it."""
+    number = path.stat().st_dev
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
 def resolve(path: Path, root: Path = Path("/")) -> Device:
     """The block device that IO on `path` reaches, through partitions, overlays, loops and dm.
 

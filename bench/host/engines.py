@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from bench.image import Image
+    from bench.ledger import Ledger
 
 Kind = Literal["docker", "podman"]
 PODMAN_SOCKET = Path("/run/podman/podman.sock")
@@ -228,6 +229,35 @@ def undo_image(name: str) -> None:
         contextlib.suppress(ImageNotFound),
     ):
         client.api.remove_image(reference, force=True)
+
+
+@contextlib.contextmanager
+def volume(client: DockerClient, kind: Kind, name: str, run: str, ledger: Ledger) -> Iterator[Path]:
+    """The directory of a named volume, in the ledger before it exists and removed after the block.
+
+    The engine's own driver makes it, on the file system that the engine keeps everything on.
+    """
+    entry = ledger.will_create("docker-volume", f"{kind}:{name}")
+    try:
+        with speaking(f"making the volume {name}"):
+            made = client.volumes.create(name, driver="local", labels={"isobench": run})
+        yield Path(made.attrs["Mountpoint"])
+    finally:
+        undo_volume(f"{kind}:{name}")
+        ledger.gone(entry)
+
+
+def undo_volume(name: str) -> None:
+    """Remove the volume "ENGINE:NAME" with what is in it; nothing to do where it is gone."""
+    from docker.errors import NotFound
+
+    kind, held_as = _split(name)
+    with (
+        _client_for_removal(kind) as client,
+        speaking(f"removing volume {held_as}"),
+        contextlib.suppress(NotFound),
+    ):
+        client.volumes.get(held_as).remove(force=True)
 
 
 def undo_network(name: str) -> None:

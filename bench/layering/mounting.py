@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import footprint
-from bench.host import kernel, mounts
+from bench.host import devices, kernel, mounts
 from bench.ledger import state_dir
 from bench.model import Missing
 from bench.primitives import Place
@@ -51,8 +51,7 @@ def reflinks() -> bool:
 
 def filesystem(path: Path) -> str:
     """The type of the file system that `path` lies or would lie on, as /proc/self/mountinfo names it."""
-    device = _above(path).stat().st_dev
-    number = f"{os.major(device)}:{os.minor(device)}"
+    number = devices.filesystem(_above(path))
     return next((m.fstype for m in reversed(mounts.mounts()) if m.number == number), "")
 
 

@@ -27,6 +27,8 @@ UNSHARED = "unshared"
 """Param of an experiment that has the namespace runtime unshare single kinds of namespaces and do no more."""
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time")
 """The kinds of namespaces, as in /proc/PID/ns. `UNSHARED` is "none", one, or several joined by "+"."""
+PLACE = "place"
+"""Param of an experiment on where the files of its work lie: one of `bench.places.PLACES`."""
 INSTANCES = "instances"
 """Param of an experiment on density: how many idle sandboxes of one kind are opened, one after the other."""
 LAYER = "layer"
@@ -131,6 +133,9 @@ class Experiment:
     """Seconds all trials of one case may take; a case that would take longer has fewer blocks."""
     full: bool = False
     """Left out of a run unless the whole suite is asked for."""
+    named: tuple[str, ...] = ()
+    """Further runtimes, besides `runtimes`, that take part where the user named them or asked for the whole
+    suite."""
 
 
 @dataclass(frozen=True, slots=True)

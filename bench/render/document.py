@@ -15,6 +15,7 @@ from bench.analysis import (
     layers_claims,
     modes,
     overhead_words,
+    places,
 )
 from bench.analysis import series as readings
 from bench.analysis.claims import Evaluated, evaluate, swallowing
@@ -33,6 +34,7 @@ from bench.render import figures, method, numbers, prose
 from bench.render import interference as felt
 from bench.render import machines as virtual
 from bench.render import overhead as costs
+from bench.render import places as where
 from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
@@ -132,6 +134,8 @@ class Document:
     """What neighbours do to each other, for a run of the isolation suite that put them side by side."""
     overhead: costs.Overhead | None
     """What each boundary costs, for a run with a ladder."""
+    places: where.Places | None
+    """What the same work costs by where its files lie."""
     machines: virtual.Machines | None
     claims: tuple[Evaluated, ...]
     """What others say of starts or of neighbours, and what came out here."""
@@ -145,7 +149,7 @@ def build(run: Run) -> Document:
     experiments = {e.name: e for e in run.plan.suite.experiments}
     found, runtimes = run.finding_list, run.plan.runtimes
     # What tenants see, what neighbours do and what a boundary costs have tables of their own.
-    own = (SECTION, NEIGHBOURS, ladder.SECTION, budgets.SECTION)
+    own = (SECTION, NEIGHBOURS, ladder.SECTION, places.SECTION, budgets.SECTION)
     rest = [f for f in found if f.section not in own]
     parts = groups(rest, runtimes, run.plan.suite.experiments)
     # Modes are of a way, not of a runtime: a table of their own says more than a row by runtime.
@@ -155,6 +159,7 @@ def build(run: Run) -> Document:
     ids = anchors(found)
     material = figures.Material(run, series, cols)
     drawn, carried = figures.draw(material), machines(run, series)
+    elsewhere = places.works(run)
     beside, climbs = interference.matrix(run, series), ladder.ladders(run, series)
     note = overhead_words.emulation(climbs) if climbs else emulation(found)
     return Document(
@@ -172,6 +177,7 @@ def build(run: Run) -> Document:
         overhead=costs.section(
             climbs, run.plan.suite.rungs, budgets.read(run), found, ids, figures.of_ladders(climbs)
         ),
+        places=where.section(elsewhere, found, ids, figures.of_places(elsewhere), alone=not climbs),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
         claims=_claims(run, beside),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),

@@ -27,6 +27,7 @@ WORDS: Mapping[str | None, Mark] = {
     None: Mark("○", "emulated", "untestable", 4, "The speed of an emulator, which says nothing of machines."),
 }  # fmt: skip
 MISSING = Mark("–", "no number", "untestable", 5, "Nothing was measured, for the reason that is given.")
+CONTROL = Mark("✕", "the control", "fact", 6, "What the others are compared with.")
 WIDEST = 6
 """Workloads side by side in one table."""
 HEADS = ("Rung", "Adds", "Median", "Step", "Over the raw process", "n")
@@ -148,7 +149,8 @@ def _glance(ladders: Sequence[Ladder], by_case: Mapping[str, Finding], anchors: 
             continue
         of = [(ladder, ladder.levels[place]) for ladder in ladders]
         cells = tuple(_cell(ladder, one, by_case, anchors) for ladder, one in of)
-        name = named(level.rung.title, level.emulated)
+        lost = any(one.durable is False for _, one in of)
+        name = named(level.rung.title, level.emulated, False if lost else None)
         groups.setdefault(level.rung.group, []).append(Line(name, level.rung.adds, cells))
     heads = tuple(of.experiment.title for of in ladders)
     return Glance(heads, tuple(Group(name, tuple(lines)) for name, lines in groups.items()))
@@ -156,11 +158,12 @@ def _glance(ladders: Sequence[Ladder], by_case: Mapping[str, Finding], anchors: 
 
 def _cell(ladder: Ladder, level: Level, by_case: Mapping[str, Finding], anchors: Mapping[str, str]) -> Cell:
     reason = by_case[level.case].reason if level.case in by_case else level.why
-    text = _glimpse(level.step) if level.step else ""
+    text = glimpse(level.step) if level.step else ""
     return Cell(ladder.experiment.title, _mark(level) or MISSING, text, reason, anchors.get(level.case, ""))
 
 
-def _glimpse(step: Step) -> str:
+def glimpse(step: Step) -> str:
+    """A step in a few characters, for beside its mark."""
     return f"< {bound(step.bound)}" if step.word == "none" else shown(step).removeprefix("? ")
 
 
@@ -180,13 +183,13 @@ def _table(ladder: Ladder, by_case: Mapping[str, Finding], anchors: Mapping[str,
         middle = numbers.quantity(ends.estimate if ends else None, unit)
         rows.append(Row(
             anchor=anchors.get(level.case, f"rung-{len(rows)}"),
-            title=named(level.rung.title, level.emulated),
+            title=named(level.rung.title, level.emulated, level.durable),
             adds=level.rung.adds,
             mark=_mark(level),
             entries=(
                 Entry("Median", middle, repr(ends.estimate) if ends else "", small),
-                _ratio("Step", level.step),
-                _ratio("Over the raw process", level.total),
+                ratio("Step", level.step),
+                ratio("Over the raw process", level.total),
                 Entry("n", str(len(level.values)) if level.values else numbers.NONE, str(len(level.values))),
             ),
             reason=finding.reason if finding else level.why,
@@ -196,12 +199,14 @@ def _table(ladder: Ladder, by_case: Mapping[str, Finding], anchors: Mapping[str,
         ladder.experiment.title,
         ladder.experiment.question,
         ladder.experiment.claim,
-        _noise(ladder),
+        f"{noise(ladder.floor, len(ladder.drift), ladder.unstable)} Unstable blocks count; "
+        "each rung says what is without them.",
         tuple(rows),
     )
 
 
-def _ratio(head: str, step: Step | None) -> Entry:
+def ratio(head: str, step: Step | None) -> Entry:
+    """A step with its interval."""
     if step is None:
         return Entry(head, numbers.NONE)
     low, high = step.ratio.low, step.ratio.high
@@ -209,16 +214,16 @@ def _ratio(head: str, step: Step | None) -> Entry:
     return Entry(head, change(step.ratio.estimate), repr(step.ratio.estimate), small)
 
 
-def _noise(ladder: Ladder) -> str:
+def noise(floor: float | None, blocks: int, unstable: Sequence[int]) -> str:
     """What two raw processes differ by, and how many blocks drifted."""
-    if ladder.floor is None:
+    if floor is None:
         return "No block has the raw process at both ends, so nothing can be told from chance."
-    drifted = f"{len(ladder.unstable)} of {len(ladder.drift)} blocks are unstable"
-    which = ", ".join(str(b + 1) for b in ladder.unstable)
+    drifted = f"{len(unstable)} of {blocks} blocks are unstable"
+    which = ", ".join(str(b + 1) for b in unstable)
     return (
-        f"The raw process at the end of a block took up to {bound(math.expm1(ladder.floor))} more or less "
+        f"The raw process at the end of a block took up to {bound(math.expm1(floor))} more or less "
         f"time than at its start in 95 % of the blocks (A/A); {drifted}: the two differ by more than 5 %"
-        f"{f' (block {which})' if which else ''}. Unstable blocks count; each rung says what is without them."
+        f"{f' (block {which})' if which else ''}."
     )
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from bench.host import cgroups
 from bench.model import Missing, Tenant
+from bench.places import NATIVE
 from bench.runtimes import Arena, Sandbox
 from bench.sandboxes import native
 from bench.sandboxes.native_runtime import NativeRuntime
@@ -21,6 +22,7 @@ class Runtime(NativeRuntime):
     needs_image: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = native.CGROUP_CONTROLS
     seconds: ClassVar[float] = 0.07
+    places: frozenset[str] = frozenset(NATIVE)
 
     def requires(self) -> Sequence[Missing]:
         """Why this user can make no cgroup here, if so."""

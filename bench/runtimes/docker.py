@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bench import places
 from bench.errors import BenchError, LimitNotSetError, SandboxError, UsageError
 from bench.host import cgroups, engines, oci
+from bench.ledger import state_dir
 from bench.model import LAYER, NETWORK, NETWORKS, PORT, Missing, Tenant
-from bench.sandboxes import container_config, tenancy
+from bench.sandboxes import container_config, housing, tenancy
 from bench.sandboxes.container import ContainerSandbox
 from bench.sandboxes.container_place import Here
 from bench.sandboxes.native_runtime import NativeRuntime
 from bench.workload import COMPILED
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from docker import DockerClient
 
     from bench.host.network import BridgePeer
@@ -49,6 +50,7 @@ class Runtime(NativeRuntime):
         self._digest = ""
         if self.variant == "runsc":
             self.networks = frozenset({"none"})  # it runs here with --network=none
+        self.places = frozenset({places.BIND, places.VOLUME, places.ROOT, places.TMPFS})
 
     def requires(self) -> Sequence[Missing]:
         """Why no container can be run here: no engine, or one that does not know the OCI runtime."""
@@ -113,6 +115,15 @@ class Runtime(NativeRuntime):
             else None
         )
 
+    def misplaced(self, place: str) -> Missing | None:
+        """Why its layers and volumes lie on another file system than the state directory, if so."""
+        if place not in (places.ROOT, places.VOLUME):
+            return None
+        client = self._client()
+        with contextlib.closing(client), engines.speaking(f"asking {self.engine} what it is"):
+            directory = Path(str(client.info().get("DockerRootDir") or "/"))
+        return housing.elsewhere(place, type(self).title, directory, state_dir())
+
     def software(self) -> Mapping[str, str]:
         """The engine and what is below it, and the OCI runtime of the variant."""
         client = self._client()
@@ -170,11 +181,12 @@ class Runtime(NativeRuntime):
             elif level in NETWORKS[1:]:
                 network = container_config.network_name(arena.run, self.variant)
             _check_egress(tenant, peer)
+            house = stack.enter_context(housing.contained(client, self.engine, name, arena, scratch))
             binds = [f"{arena.workloads}:/workloads:ro", f"{scratch}:/scratch:rw"]
             if own:
                 binds.append(f"{arena.image.root}{COMPILED}:{COMPILED}:ro")
             ports = (PORT,) if level == "port" else ()
-            config = self._config(client, tenant, arena, network, binds, ports)
+            config = self._config(client, tenant, arena, name, network, binds, ports)
             place = Here(
                 self.engine, arena.ledger, scratch, arena.disk.number if arena.disk else None,
                 str(config.get("CgroupParent") or ""), arena.guard,
@@ -183,13 +195,13 @@ class Runtime(NativeRuntime):
                 client=client, engine=self.engine, name=name, image=image, tenant=tenant, run=arena.run,
                 config=config, controls=self.controls, place=place, bridge=peer,
                 at_once=arena.launcher is not None, past_entry=bool(own), ports=ports,
-                sized=LAYER in arena.needs,
+                sized=LAYER in arena.needs, house=house,
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox
 
     def _config(
-        self, client: DockerClient, tenant: Tenant, arena: Arena, network: str, binds: list[str],
+        self, client: DockerClient, tenant: Tenant, arena: Arena, name: str, network: str, binds: list[str],
         ports: Sequence[int],
     ) -> dict[str, Any]:  # fmt: skip
         found = cgroups.detect()
@@ -199,14 +211,15 @@ class Runtime(NativeRuntime):
         rescaled = bool(
             unified and arena.guard and not (unified.mount / arena.guard.path / "io.bfq.weight").exists()
         )
+        mounted, further = housing.asked(arena, name)
         asked = container_config.arguments(
             tenant.limits, arena.disk.device if arena.disk else None,
             version=found.version("cpu") or 1, rescaled=rescaled and found.version("io") == 2,
-            network=network, binds=binds, runtime=self.variant,
+            network=network, binds=[*binds, *mounted], runtime=self.variant,
             parent=self._parent(arena.guard.path, driver) if arena.guard else None, ports=ports,
         )  # fmt: skip
         with engines.speaking("putting the limits together"):
-            config: dict[str, Any] = client.api.create_host_config(**asked, **self._extra())
+            config: dict[str, Any] = client.api.create_host_config(**asked, **further, **self._extra())
         return config
 
     def _extra(self) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from bench.host.vm import accelerator, disks, domain, libvirtd, limits, links, m
 from bench.image import Image
 from bench.image import find as find_image
 from bench.limits import nearest
-from bench.model import Missing, Scalar, Tenant
-from bench.sandboxes import machine
+from bench.model import PLACE, Missing, Scalar, Tenant
+from bench.sandboxes import machine, machine_place
 from bench.sandboxes.machine import MachineSandbox
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Runtime:
         self._chosen = parse_variant(variant)
         self._harness: Path | None = None
         self._initrd: Path | None = None
+        self.places = machine_place.OFFERED
 
     def requires(self) -> Sequence[Missing]:
         """libvirt's binding and daemon, QEMU, and the boot layer on the sandbox image."""
@@ -124,6 +125,9 @@ class Runtime:
             return Missing("memory", error.message, error.fix or "")
         return None
 
+    def misplaced(self, place: str) -> None:
+        """Nothing: all of a machine's disks lie in the state directory."""
+
     def cost(self) -> float:
         """Seconds to define, boot and remove a machine; measured on one host under emulation."""
         native = accelerator.known() == "kvm"
@@ -164,8 +168,10 @@ class Runtime:
             early = {name: value for name, value in tenant.limits.items() if name not in _AFTER_BOOT}
             late = {name: value for name, value in tenant.limits.items() if name in _AFTER_BOOT}
             recorded: dict[str, Scalar | None] = {"disk.path": str(made.disks[0].path)}
+            place = arena.params.get(PLACE)
             try:  # to ask libvirt and the kernel takes time, which passes while the guest boots
                 recorded |= self._recorded(made, running, connection)
+                recorded |= machine_place.facts(place, made.disks, running.domain.XMLDesc())
                 limits.verify(early, limits.effective(running, parts, network.rate()))
             except SandboxError:
                 if running.alive():
@@ -184,6 +190,7 @@ class Runtime:
                 at_once=arena.launcher is not None,
                 stamped=stamped,
                 serial=made.serial_log,
+                files=machine_place.settled(place, channel),
             )  # fmt: skip
             stack.callback(sandbox.close)
             yield sandbox
@@ -237,7 +244,10 @@ class Runtime:
         root = disks.overlay(files / "root.qcow2", layer.disk, owner)
         found = [domain.Disk(root, "isobench-root", "qcow2", layer.disk),
                  domain.Disk(self._harness, "isobench-harness", readonly=True)]  # fmt: skip
-        if arena.disk is not None:
+        own = machine_place.disk(arena.params.get(PLACE), files, owner)
+        if own is not None:
+            found.append(own)
+        elif arena.disk is not None:
             held = os.statvfs(arena.disk.mount)
             size = disks.scratch_size(arena.disk.size * 9 // 10, held.f_bavail * held.f_frsize)
             path = disks.scratch(arena.scratch / f"{tenant.name}.img", size, owner)

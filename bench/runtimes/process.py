@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from bench.model import Missing, Tenant
+from bench.places import NATIVE
 from bench.runtimes import Arena, Sandbox
 from bench.sandboxes import native
 from bench.sandboxes.native_runtime import NativeRuntime
@@ -21,6 +22,7 @@ class Runtime(NativeRuntime):
     needs_image: ClassVar[bool] = False
     controls: ClassVar[frozenset[str]] = frozenset()
     seconds: ClassVar[float] = 0.06
+    places: frozenset[str] = frozenset(NATIVE)
 
     def requires(self) -> Sequence[Missing]:
         """Nothing: every host can run a process."""

@@ -15,15 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench import compiled
+from bench import compiled, places
 from bench import workload as workloads
 from bench.errors import BenchError, SandboxError
-from bench.host import bridge, bundle, cgroups, mechanisms, mounts, network, oci
+from bench.host import bridge, bundle, cgroups, mechanisms, network, oci
 from bench.host.cgroups import files
 from bench.host.software import version
 from bench.model import HOOKS, Missing, Scalar, Tenant
 from bench.sandboxes import filter as filters
-from bench.sandboxes import joining, native, tenancy
+from bench.sandboxes import housing, joining, native, tenancy
 from bench.sandboxes.native_runtime import NativeRuntime
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class Runtime(NativeRuntime):
         self._filter: filters.Filter | None = None
         if self.words and mechanisms.NET not in self.words:
             self.networks = frozenset()
+        # Without an overlay the root is the image itself, which nobody writes to.
+        root = {places.ROOT} if mechanisms.OVERLAY in self.words else set()
+        self.places = frozenset({places.BIND, places.TMPFS} | root)
 
     def requires(self) -> Sequence[Missing]:
         """The OCI runtime itself, root, and cgroups it takes."""
@@ -118,7 +121,8 @@ class Runtime(NativeRuntime):
             stack.callback(shutil.rmtree, directory)
             layer = None
             if mechanisms.OVERLAY in self.words:
-                layer = stack.enter_context(_layered(arena, directory))
+                layer = stack.enter_context(housing.overlay(arena, directory))
+            house = housing.bundled(arena, scratch, directory / "upper")
             configure = _configuration(tenant, arena, group, scratch, joined.netns)
             made = bundle.Bundle(
                 self.command,
@@ -143,8 +147,10 @@ class Runtime(NativeRuntime):
                     "container": made.id,
                     **self._facts(joined),
                     **made.facts,
+                    **housing.facts(house),
                 },
                 outside=scratch,
+                files=house.inside,
             )
             stack.callback(sandbox.close)
             yield sandbox
@@ -200,19 +206,6 @@ class Joined:
     """Of its link to the run's bridge, as read back."""
 
 
-@contextlib.contextmanager
-def _layered(arena: Arena, directory: Path) -> Iterator[Path]:
-    """The image's tree below a layer to write to, mounted in the bundle for the length of the block."""
-    if arena.image is None:
-        raise SandboxError("an OCI bundle needs the sandbox image", fix="bench image build")
-    root, upper, work = (directory / name for name in ("root", "upper", "work"))
-    for made in (root, upper, work):
-        made.mkdir()
-    options = f"lowerdir={arena.image.root},upperdir={upper},workdir={work}"
-    with mounts.mounted(root, ("-t", "overlay", "-o", options), arena.ledger, "overlay"):
-        yield root
-
-
 def _status() -> str:
     return Path("/proc/self/status").read_text()
 
@@ -244,12 +237,13 @@ def _configuration(
         hooks = oci.stamping(outside, (f"{workloads.COMPILED}/moment", f"/scratch/{STAMPS}"))
 
     def configure(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> dict[str, Any]:
-        return oci.configuration(
+        full = oci.configuration(
             argv, env, cwd,
             root=root, hostname=tenant.name, cgroup=group.path, resources=asked,
             binds={"/workloads": (arena.workloads, "ro"), "/scratch": (scratch, "rw")},
             netns=netns, hooks=hooks,
         )  # fmt: skip
+        return full | {"mounts": [*full["mounts"], *housing.further_mounts(arena)]}
 
     return configure
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, LimitNotSetError, SandboxError
 from bench.host import clocks, engines, events
-from bench.host.attach import Pump
 from bench.host.cgroups.values import agrees
 from bench.model import Reading, Sample, Scalar, Tenant
-from bench.sandboxes import container_config
+from bench.sandboxes import container_config, container_process, housing
 from bench.sandboxes.container_process import ContainerProcess
 
 if TYPE_CHECKING:
@@ -61,6 +59,8 @@ class ContainerSandbox:
     """The id once it was created, "" before."""
     workloads: str = "/workloads"
     scratch: str = "/scratch"
+    house: housing.House = field(default_factory=housing.House)
+    """Where the workload's files lie."""
     peer: str | None = field(init=False)
     told: Callable[[], Mapping[str, Scalar | None]] = dict
     """Asked for further facts at the end of the trial."""
@@ -86,6 +86,11 @@ class ContainerSandbox:
         return self.place.address
 
     @property
+    def files(self) -> str:
+        """Directory of the workload's files, as seen inside; "" for the scratch directory."""
+        return self.house.inside
+
+    @property
     def device(self) -> str | None:
         """The trial's disk as "MAJ:MIN", None where the case needs none."""
         return self.place.device
@@ -102,7 +107,7 @@ class ContainerSandbox:
         self.container_id = made["Id"]
         self._facts["create_seconds"] = created - began
         self._facts["warnings"] = "; ".join(made.get("Warnings") or ()) or None
-        pump = self._attach()
+        pump = container_process.attached(self.client, self.name, self.container_id)
         self._answered["api.attached"] = time.monotonic()
         self._facts["attach_seconds"] = self._answered["api.attached"] - created
         try:
@@ -138,16 +143,6 @@ class ContainerSandbox:
                     f"the engine refuses these limits: {cause.explanation}", fix="ask for values it accepts"
                 ) from error
             raise
-
-    def _attach(self) -> Pump:
-        with engines.speaking(f"attaching to {self.name}"):
-            stream = self.client.api.attach_socket(
-                self.container_id, params={"stdout": 1, "stderr": 1, "stream": 1}
-            )
-            # A descriptor of our own: the library's object would close the stream when it is collected.
-            fd = os.dup(stream.fileno())
-            stream.close()
-        return Pump(fd)
 
     def _settle(self) -> None:
         """Find the container's cgroup and read every limit while it surely exists."""
@@ -223,8 +218,9 @@ class ContainerSandbox:
             with engines.speaking(f"asking for the size of {self.name}"):
                 found = self.client.api.containers(all=True, size=True, filters={"id": self.container_id})
             self._facts["layer.bytes"] = next((one.get("SizeRw") for one in found), None)
+        held = housing.facts(self.house, self._facts.get("disk.path"))
         counted = self.bridge.counters() if self.bridge else {}
-        return {**self.place.facts(), **self._facts, **counted, **self.told()}
+        return {**self.place.facts(), **self._facts, **held, **counted, **self.told()}
 
     def moments(self) -> Mapping[str, float]:
         """When the engine answered, and when it says it did what; nothing unless a start is measured."""

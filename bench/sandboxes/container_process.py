@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import SandboxError
+from bench.host import engines
 from bench.host.attach import Pump
 from bench.model import Exit, Rusage
 from bench.sandboxes import container_config
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 ASK_EVERY = 0.05
 """Seconds between questions to the engine once the container seems to have ended."""
@@ -19,6 +24,16 @@ PATIENCE = 20.0
 """Seconds without any answer of an engine that still listens before the container counts as lost."""
 STREAM_GRACE = 2.0
 """Seconds the output may stay open after the container's first process is gone."""
+
+
+def attached(client: DockerClient, name: str, container: str) -> Pump:
+    """The output of the container of that id, from before it starts."""
+    with engines.speaking(f"attaching to {name}"):
+        stream = client.api.attach_socket(container, params={"stdout": 1, "stderr": 1, "stream": 1})
+        # A descriptor of our own: the library's object would close the stream when it is collected.
+        fd = os.dup(stream.fileno())
+        stream.close()
+    return Pump(fd)
 
 
 @dataclass(slots=True)

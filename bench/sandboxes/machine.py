@@ -96,6 +96,7 @@ class MachineSandbox:
     """Whether the workload sees CPU numbers of the guest, which say nothing about the host's."""
     at_once: bool = False
     """Whether the start is measured: then nothing is watched inside."""
+    files: str = ""  # as `bench.places.Housed` has it
     stamped: Mapping[str, float] = field(default_factory=dict)
     """Moments of its start by the monotonic clock, filled in as word of them arrives."""
     serial: Path | None = None

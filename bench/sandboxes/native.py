@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from bench import gate
 from bench.errors import HostError, SandboxError
-from bench.host import bundle, launch, mounts, spawn
+from bench.host import bundle, launch, spawn
 from bench.host.cgroups.values import agrees
 from bench.host.child import NativeProcess
 from bench.model import Reading, Sample, Scalar, Tenant
-from bench.sandboxes import tenancy
+from bench.sandboxes import housing, tenancy
 
 if TYPE_CHECKING:
     from bench.host.cgroups import Group
@@ -59,6 +59,7 @@ class NativeSandbox:
     """Asked for further facts at the end of the trial."""
     outside: Path | None = None
     """The scratch directory as the host sees it."""
+    files: str = ""  # as `bench.places.Housed` has it
     cwd: str = "/"
     process: NativeProcess | None = None
     _facts: dict[str, Scalar | None] = field(default_factory=dict)
@@ -203,6 +204,7 @@ def native(
         device = arena.disk.number if arena.disk else None
         limit(group, tenant, controls, device)
         scratch = stack.enter_context(tenancy.scratch(tenant, arena))
+        house = stack.enter_context(housing.native(arena, scratch))
         peer = None
         if "peer" in arena.needs:
             from bench.host import network
@@ -214,12 +216,13 @@ def native(
             parked,
             group,
             "/workloads" if arena.root else str(arena.workloads),
-            mounts.inside(arena.root, scratch) if arena.root else str(scratch),
+            housing.seen(arena, scratch),
             peer,
             controls,
             device,
-            recorded=lambda: {"chroot": arena.root is not None},
+            recorded=lambda: {"chroot": arena.root is not None, **housing.facts(house)},
             outside=scratch,
+            files=house.inside,
         )
         stack.callback(sandbox.close)
         yield sandbox

@@ -24,6 +24,8 @@ class NativeRuntime:
     own_kernel: ClassVar[bool] = False
     needs_image: ClassVar[bool] = True
     networks: frozenset[str] = frozenset()
+    places: frozenset[str] = frozenset()
+    """Where a workload's files can lie, of `bench.places.PLACES`."""
     seconds: ClassVar[float]
     """What a trial costs beside its workload, as measured on one host."""
 
@@ -36,6 +38,10 @@ class NativeRuntime:
 
     def refuses(self, tenant: Tenant) -> Missing | None:
         """Nothing beyond what `lacks` says: the kernel is asked when a sandbox is opened."""
+        return None
+
+    def misplaced(self, place: str) -> Missing | None:
+        """Nothing: all that is mounted for it lies in the state directory."""
         return None
 
     def cost(self) -> float:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from bench import runtimes
+from bench import places, runtimes
 from bench.errors import UsageError
 from bench.limits import LIMITS
 from bench.model import NETWORKS, Missing, Tenant
@@ -52,6 +52,15 @@ def test_its_controls_are_known_limits(runtime):
 def test_its_networks_are_known_ones_and_one_without_a_link_is_among_them(runtime):
     assert isinstance(runtime.networks, frozenset) and runtime.networks <= set(NETWORKS)
     assert not runtime.networks or "none" in runtime.networks
+
+
+def test_its_places_for_files_are_known_ones_and_one_that_is_elsewhere_says_why(runtime):
+    if not isinstance(runtime, places.Placing):
+        pytest.skip("its files lie in one place")
+    assert runtime.places and runtime.places <= set(places.PLACES)
+    for place in runtime.places if not list(runtime.requires()) else ():
+        elsewhere = runtime.misplaced(place)
+        assert elsewhere is None or complete(elsewhere), elsewhere
 
 
 def test_what_has_a_kernel_of_its_own_reads_no_tree_of_this_host(runtime):

@@ -50,6 +50,16 @@ def test_it_has_the_agents_port_and_nothing_that_costs_time():
     assert root.find("devices/interface") is None
 
 
+def test_the_cache_mode_of_a_disk_is_told_by_its_serial():
+    text = domain.xml(machine(disks=[
+        Disk(Path("/a"), "isobench-root", "qcow2"), Disk(Path("/b"), "isobench-scratch", direct=True),
+    ]))  # fmt: skip
+    assert domain.cache(text, "isobench-root") == "unsafe"
+    assert domain.cache(text, "isobench-scratch") == "none"
+    assert domain.cache(text, "isobench-swap") is None
+    assert domain.caches(text) == "none, unsafe"
+
+
 @given(st.integers(0, 6), st.integers(0, 4))
 def test_every_device_has_a_slot_of_its_own_on_the_root_complex(disks, nics):
     devices = parsed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -130,6 +131,30 @@ MOUNTS = """\
 def test_the_deepest_mount_holds_a_directory_and_the_last_of_two_covers_the_first(path, device, kind):
     found = fio.place.find(MOUNTS, path)
     assert (found["device"], found["type"]) == (device, kind)
+
+
+def test_a_place_has_its_number_and_an_overlay_the_layer_that_is_written_to():
+    text = (
+        MOUNTS
+        + "27 22 0:41 /sub /root rw - overlay overlay rw,lowerdir=/a:/b,upperdir=/the\\040upper,workdir=/w\n"
+    )
+    root = fio.place.find(text, "/root/var/tmp")
+    assert (root["number"], root["root"], root["upper"]) == ("0:41", "/sub", "/the upper")
+    assert (
+        "upper" not in fio.place.find(text, "/dev/shm")
+        and fio.place.find(text, "/data/my disk")["number"] == "7:1"
+    )
+
+
+def test_what_stat_says_of_a_directory_is_told_beside_its_mount(tmp_path):
+    found, number = fio.place.of(str(tmp_path)), tmp_path.stat().st_dev
+    assert found["st_dev"] == f"{os.major(number)}:{os.minor(number)}"
+
+
+def test_a_file_system_without_direct_io_is_a_reason_and_one_with_it_is_none(tmp_path):
+    assert "proc takes no O_DIRECT here" in fio.refused("/proc/self/comm", "proc")
+    (tmp_path / "file").touch()
+    assert fio.refused(str(tmp_path / "file"), "ext4") == ""
 
 
 def test_where_no_mount_is_told_there_is_a_reason_and_no_place():

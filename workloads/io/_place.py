@@ -3,6 +3,7 @@
 import os
 import re
 
+UPPER = "upperdir="
 KEPT_IN_MEMORY = ("tmpfs", "ramfs")
 
 
@@ -16,7 +17,8 @@ def holds(point, path):
 
 
 def find(mountinfo, path):
-    """Type, device and mount point of the file system that holds an absolute path; None where none is known.
+    """Where an absolute path lies: type, device, mount point, number (MAJ:MIN) and directory (`root`) of the
+    file system, and the layer that an overlay is written to (`upper`); None where no mount is known.
 
     Of several mounts the deepest counts, and of those on one point the last, which covers the others.
     """
@@ -28,17 +30,29 @@ def find(mountinfo, path):
             continue
         point = unescaped(fields[4])
         if holds(point, path) and (found is None or len(point) >= len(found["mount"])):
-            found = {"type": more[0], "device": unescaped(more[1]), "mount": point}
+            found = {
+                "type": more[0], "device": unescaped(more[1]), "mount": point, "number": fields[2],
+                "root": unescaped(fields[3]),
+            }  # fmt: skip
+            options = unescaped(more[2]) if len(more) > 2 else ""
+            upper = [word[len(UPPER) :] for word in options.split(",") if word.startswith(UPPER)]
+            found |= {"upper": upper[0]} if upper else {}
     return found
 
 
 def of(directory):
-    """The labels that say where a directory lies, or None where this kernel does not tell."""
+    """The labels that say where a directory lies, or None where this kernel does not tell.
+
+    `st_dev` is what stat(2) says of the directory itself. It is the number of its mount, except on file
+    systems that number their parts (btrfs).
+    """
     try:
         with open("/proc/self/mountinfo", errors="replace") as file:
-            return find(file.read(), os.path.realpath(directory))
+            found = find(file.read(), os.path.realpath(directory))
+        number = os.stat(directory).st_dev
     except OSError:
         return None
+    return found and {**found, "st_dev": f"{os.major(number)}:{os.minor(number)}"}
 
 
 def report(place, emit):

@@ -56,7 +56,9 @@ the page cache. A file system that is kept in memory has no other place, and is 
 A buffered write ends in an fsync whose time counts; with `fsync`, one after every N writes, it goes round
 for `seconds` like direct work does, and `io.sync.mean` and `io.sync.p99` are the time of an fsync alone.
 `io.rate.apparent` is the rate at which the write calls returned. `warm` seconds of the same work come
-first and do not count, except where there is only one pass.
+first and do not count, except where there is only one pass. Where direct work is asked for and the file
+system refuses O_DIRECT, every number is missing with that reason: buffered work would be a number of another
+kind.
 """
 
 import json
@@ -72,6 +74,7 @@ import _place as place  # noqa: E402
 from _program import arguments, await_gate, emit, end_on_signals, put_down, say, size_of  # noqa: E402
 
 POLL = 0.01  # s
+DIRECT = (("io.rate", "bytes/s"), ("io.iops", "1/s"), ("io.bytes", "bytes"), ("io.latency.mean", "s"))
 PATIENCE = 2.0  # s to wait for a sign of IO where the kernel accounts for none
 
 
@@ -89,6 +92,15 @@ def lay_out(path, size, written):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
+
+
+def refused(path, kind):
+    """Why the file cannot be read and written past the page cache, or ""."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_DIRECT))
+    except OSError as error:
+        return f"{kind or 'its file system'} takes no O_DIRECT here: {error.strerror}"
+    return ""
 
 
 def one_pass(args, kind):
@@ -198,6 +210,10 @@ def run(args, path):
     place.report(found, emit)
     lay_out(path, size_of(args["size"]), written="read" in args["rw"])
     await_gate()
+    if args["direct"] and (reason := refused(path, kind)):
+        for metric, unit in DIRECT:
+            emit(metric, None, unit, reason)
+        return
     process = subprocess.Popen(
         command(args, path, kind),
         stdin=subprocess.DEVNULL,

@@ -71,6 +71,19 @@ def scratch(path: Path, size: int, owner: Owner) -> Path:
     return _give(path, owner)
 
 
+def repacked(path: Path, owner: Owner) -> Path:
+    """The raw file `path` as a qcow2 file beside it, all its blocks reserved, and the raw one gone."""
+    made = path.with_suffix(".qcow2")
+    kinds = ["-f", "raw", "-O", "qcow2", "-o", "preallocation=falloc"]
+    tool(
+        ["qemu-img", "convert", *kinds, str(path), str(made)],
+        f"no qcow2 can be made of {path}",
+        fix="apt-get install qemu-utils; is the disk full?",
+    )
+    path.unlink()
+    return _give(made, owner)
+
+
 def swap(path: Path, size: int, owner: Owner) -> Path:
     """A swap area of `size` usable bytes at `path`: one page more holds its header."""
     page = os.sysconf("SC_PAGE_SIZE")

@@ -245,6 +245,15 @@ def nic_xml(nic: Nic) -> str:
     return ElementTree.tostring(parent[0], encoding="unicode")
 
 
+def cache(xml: str, serial: str) -> str | None:
+    """The cache mode of the disk with that serial in a domain's XML; None where it has none such."""
+    for disk in ElementTree.fromstring(xml).findall("./devices/disk"):  # noqa: S314 - libvirt's own words
+        driver = disk.find("driver")
+        if disk.findtext("serial") == serial and driver is not None:
+            return driver.get("cache") or "default"
+    return None
+
+
 def caches(xml: str) -> str:
     """The cache modes of the disks in a domain's XML, such as "unsafe"; "no disk" without any."""
     drivers = ElementTree.fromstring(xml).findall("./devices/disk/driver")  # noqa: S314 - libvirt's own words

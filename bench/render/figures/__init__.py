@@ -15,6 +15,7 @@ from bench.render.figures import (
     machines,
     modes,
     overtime,
+    places,
     points,
     primitives,
     starts,
@@ -62,5 +63,6 @@ def draw(material: Material) -> Mapping[str, tuple[Figure, ...]]:
 of_machines = machines.draw
 of_neighbours = interference.draw
 of_ladders = waterfall.draw
+of_places = places.draw
 
-__all__ = ["Figure", "Material", "draw", "of_ladders", "of_machines", "of_neighbours"]
+__all__ = ["Figure", "Material", "draw", "of_ladders", "of_machines", "of_neighbours", "of_places"]

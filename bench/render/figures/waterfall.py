@@ -9,6 +9,7 @@ from typing import Any
 from bench.analysis.ladder import Ladder, Level
 from bench.analysis.overhead_words import bound, change
 from bench.analysis.steps import Step
+from bench.analysis.wording import named
 from bench.render.figures.svg import Figure, finish, sheet
 from bench.render.palette import sentinel
 
@@ -55,8 +56,8 @@ def _waterfall(ladder: Ladder, rows: Sequence[Level], figure_id: str) -> Figure:
         axes.set_xlim(low, high)
         for place, level in zip(places, rows, strict=True):
             _row(axes, place, level, totals)
-        _axis(axes, low, high)
-        names = [level.rung.title + (" (emulated)" if level.emulated else "") for level in rows]
+        axis(axes, low, high)
+        names = [named(level.rung.title, level.emulated, level.durable) for level in rows]
         axes.set_yticks(places, names)
         axes.set_ylim(places[-1] + 0.7, -0.7)
         axes.set_xlabel("time an operation takes, raw process = 1")
@@ -105,7 +106,7 @@ def _ends(rows: Sequence[Level]) -> tuple[float, float]:
     return min(seen) * math.exp(-0.03 * span), max(seen) * math.exp(0.03 * span)
 
 
-def _axis(axes: Any, low: float, high: float) -> None:
+def axis(axes: Any, low: float, high: float) -> None:
     """Ticks at round multiples, few enough to be read."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
