@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.analysis.claims import Cited, Evaluated, Said
 from bench.analysis.ladder import Ladder, Level
 from bench.analysis.overhead_words import bare, bound
-from bench.analysis.ratios import Wanted, held
+from bench.analysis.ratios import Wanted, held, trimmed
 
 if TYPE_CHECKING:
     from bench.frames import Run
@@ -86,7 +86,7 @@ def _on(rule: Rule, of: Ladder, level: Level, seed: int) -> Evaluated:
     if there is None:
         return rule.nothing(f"{rule.there} was not measured beside {title}")
     missing = f"no block has a number of both {title} and {bare(there.rung.title)}"
-    found = held(rule.said(title, _name(there)), _logs(level, there), rule.wanted, seed, missing)
+    found = held(rule.said(title, _name(there)), _logs(level, there), rule.wanted, trimmed(seed), missing)
     if rule.wanted.within is None or of.floor is None or found.measured is None:
         return found
     floor = bound(math.expm1(of.floor))

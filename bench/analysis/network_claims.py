@@ -2,7 +2,7 @@
 
 A trial of such an experiment has one client; the param `mode` says by which way it reaches its server. Every
 way is compared with another in the same block. The loopback is measured at both ends of a block and counts
-with the geometric mean of the two.
+with the geometric mean of the two. Blocks are few, so the interval is Student's of the logarithms.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bench.analysis.ladder_claims import unmeasured
 from bench.analysis.measures import Question, measure
 from bench.analysis.ratios import Wanted, held
 from bench.analysis.starts import counted
+from bench.analysis.stats import interval
 from bench.published import rows
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _evaluate(run: Run, series: Series, way: Way) -> Evaluated:
     both = [one[b] - other[b] for b in sorted(one.keys() & other.keys())]
     lacking = next((NAMES[m] for m, found in ((way.slower, one), (way.faster, other)) if not found), "")
     missing = f"no trial of {lacking} has a number" if lacking else "no block has a number of both"
-    return held(said, both, way.wanted, run.plan.seed, missing)
+    return held(said, both, way.wanted, interval, missing)
 
 
 def _missing(run: Run, way: Way) -> str:

@@ -156,5 +156,6 @@ def test_ways_without_a_number_and_emulated_ones_do_not_apply():
 
 
 def test_few_blocks_decide_nothing():
-    found = claims(run_of(blocks=3))
+    found = claims(run_of(blocks=2))
     assert {one(found, *words).word for words in ORDER} == {"inconclusive"}
+    assert one(claims(run_of({"bridge": 40e-6}, blocks=3)), "containers", "at most").word == "inverted"

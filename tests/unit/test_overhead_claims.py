@@ -14,7 +14,8 @@ from bench import plan as plans
 from bench import suite
 from bench.analysis import ladder
 from bench.analysis.overhead_claims import evaluate
-from bench.analysis.ratios import equivalent
+from bench.analysis.ratios import equivalent, trimmed
+from bench.analysis.stats import interval
 
 SEED = 7
 WORKS = (("primes", "1/s"), ("syscalls", "1/s"), ("open", "1/s"), ("read4k", "1/s"))
@@ -55,29 +56,42 @@ def spread(middle, half, n=12):
     ],
 )
 def test_two_one_sided_tests_decide_what_is_within_three_percent(logs, expected):
-    assert equivalent(logs, 0.03, SEED) == expected
+    assert equivalent(logs, 0.03, trimmed(SEED)) == expected
 
 
 def test_a_difference_that_is_not_significant_is_no_equivalence():
     """Nothing is shown of values around 0 that are wide apart; a t test would find no difference either."""
-    assert equivalent(spread(0.0, 0.15), 0.03, SEED) == "inconclusive"
+    assert equivalent(spread(0.0, 0.15), 0.03, trimmed(SEED)) == "inconclusive"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-0.3, 0.3), st.floats(0.0005, 0.05), st.integers(3, 12))
+def test_by_students_interval_one_side_rejected_and_the_other_is_what_within_means(middle, half, n):
+    logs, limit = spread(middle, half, n), math.log1p(0.03)
+    wide, narrow = interval(logs), interval(logs, 0.90)
+    expected = "inconclusive"
+    if wide.low > limit or wide.high < -limit:
+        expected = "inverted"
+    elif -limit < narrow.low and narrow.high < limit:
+        expected = "reproduced"
+    assert equivalent(logs, 0.03, interval) == expected
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-0.3, 0.3), st.floats(0.0005, 0.02))
 def test_equivalence_does_not_depend_on_which_of_both_is_held_against_the_other(middle, half):
     logs = spread(middle, half)
-    assert equivalent(logs, 0.03, SEED) == equivalent([-v for v in logs], 0.03, SEED)
+    assert equivalent(logs, 0.03, trimmed(SEED)) == equivalent([-v for v in logs], 0.03, trimmed(SEED))
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-0.3, 0.3), st.floats(0.0005, 0.02))
 def test_what_is_equivalent_within_a_bound_is_so_within_a_wider_one(middle, half):
     logs = spread(middle, half)
-    if equivalent(logs, 0.03, SEED) == "reproduced":
-        assert equivalent(logs, 0.05, SEED) == "reproduced"
-    if equivalent(logs, 0.05, SEED) == "inverted":
-        assert equivalent(logs, 0.03, SEED) == "inverted"
+    if equivalent(logs, 0.03, trimmed(SEED)) == "reproduced":
+        assert equivalent(logs, 0.05, trimmed(SEED)) == "reproduced"
+    if equivalent(logs, 0.05, trimmed(SEED)) == "inverted":
+        assert equivalent(logs, 0.03, trimmed(SEED)) == "inverted"
 
 
 def test_p11_is_about_every_container_and_not_about_machines():
