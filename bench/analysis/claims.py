@@ -105,8 +105,8 @@ def multiple(found: Interval) -> str:
 
 
 def _digits(ratio: float) -> str:
-    """Three digits, and three decimals about 1, where a thousandth is the answer."""
-    return f"{ratio:.3f}" if 0.9 <= ratio < 1.1 else f"{ratio:.3g}"
+    """Three digits, or three decimals about 1, where a thousandth can be the answer."""
+    return f"{ratio:.3f}" if 0.8 <= ratio < 1.25 else f"{ratio:.3g}"
 
 
 def counted(found: Sequence[Evaluated]) -> dict[Word, int]:
