@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bench import analysis as judging
 from bench import frames
 from bench.analysis import findings as analysis
 from bench.commands import comparing, conduct
@@ -15,6 +14,7 @@ from bench.render import html
 from tests import builders
 from tests.unit.overhead_material import a_plan, rates
 from tests.unit.overhead_material import a_run as a_ladder
+from tests.unit.overhead_material import judged as climbed
 from tests.unit.test_judging import a_run, concluded
 from tests.unit.test_visibility import a_run as a_visible_run
 from tests.unit.test_visibility_report import judged
@@ -78,11 +78,9 @@ def seen(tmp_path_factory):
 def laddered(tmp_path_factory):
     """The report of a ladder, with what others published beside it."""
     works = (("primes", "1/s"), ("syscalls", "1/s"))
-    run = a_ladder(a_plan(works, emulated=("libvirt:micro",)), rates({"docker": 1.8}))
-    found = judging.analyse(run)
-    page = html.render(replace(run, finding_list=tuple(found), conclusion=judging.summary(run, found)))
+    run = climbed(a_ladder(a_plan(works, emulated=("libvirt:micro",)), rates({"docker": 1.8})))
     file = tmp_path_factory.mktemp("report") / "report.html"
-    file.write_text(page, encoding="utf-8")
+    file.write_text(html.render(run), encoding="utf-8")
     return file.as_uri()
 
 

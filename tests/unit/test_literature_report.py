@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from overhead_material import a_plan, a_run, rates
+from overhead_material import a_plan, a_run, judged, rates
 
-from bench import analysis
 from bench.analysis.claims import Cited, Evaluated, Said, bound, counted, decided, multiple
 from bench.model import Interval
 from bench.published import figures, rows
@@ -19,11 +18,6 @@ from bench.render import document, html, literature, palette
 
 WORKS = (("primes", "1/s"), ("syscalls", "1/s"), ("open", "1/s"))
 COSTS = {"docker": 1.8, "libvirt:micro": 9.0}
-
-
-def judged(run):
-    found = analysis.analyse(run)
-    return replace(run, finding_list=tuple(found), conclusion=analysis.summary(run, found))
 
 
 @pytest.fixture(scope="module")
