@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.analysis.claims import Evaluated, Said, Word
+from bench.analysis.claims import Cited, Evaluated, Said, Word, bound
 from bench.analysis.crowds import AVAILABLE, DISK, PSS, RSS, Crowd, crowds, slopes
-from bench.analysis.interference_claims import bound
 from bench.analysis.stats import interval
 from bench.frames import Run
 from bench.model import Interval
+from bench.published import rows
 
 MB = 1e6
 SECTION = "idle"
@@ -22,9 +22,18 @@ LEAST_MACHINE, MOST_CONTAINER, GVISOR_ADDS = 60 * MB, 10 * MB, (10 * MB, 40 * MB
 Blocks = Mapping[int, float]
 
 
-_P23 = "GVD-04, GVD-05; VIK-07, VIK-08; RUN-25 … RUN-40 (RunD 2022: PSS 58.7 to 23.9 MB for 1 to 1000)"
-_P25 = "SHA-26 (Sharma et al. 2016: below 1 MB for a container)"
-_COUNTING = "how the kernel counts: RSS has shared pages in each process, and PSS nothing of the kernel"
+_CONTAINERS = rows("GVD-04..05 VIK-07 YOU-23 LVM-09")
+_RUNC = Cited(_CONTAINERS, (("GVD-04", ""),))
+_GVISOR = Cited(_CONTAINERS)
+_ADDS = Cited(_CONTAINERS, (("VIK-07", ""), ("YOU-23", "")))
+_KATA = rows("RUN-25..28")
+_MACHINE = Cited(rows("VIK-08 RUN-25..40 LVM-07..08"), (("VIK-08", ""), *((row, "") for row in _KATA)))
+_FIRST = Cited(rows("RUN-25..40"))
+_WRITTEN = Cited(rows("SHA-26"), (("SHA-26", ""),))
+_COUNTING = Cited(
+    by="how the kernel counts: RSS has shared pages in each process, and PSS nothing of the kernel",
+    severity="must",
+)
 
 
 def evaluate(run: Run) -> list[Evaluated]:
@@ -45,15 +54,16 @@ def _marginal(
     yield _held(
         "P23",
         f"one more {CONTAINER} container takes less than 10 MB",
-        _P23,
+        _RUNC,
         runc,
         f"{CONTAINER} was not measured",
         most=MOST_CONTAINER,
+        short=f"one more {CONTAINER}",
     )
     yield _held(
         "P23",
         f"one more container of {GVISOR} takes more than one of {CONTAINER}",
-        _P23,
+        _GVISOR,
         _less(gvisor, runc),
         f"{CONTAINER} and {GVISOR} were not both measured",
         least=0.0,
@@ -63,15 +73,16 @@ def _marginal(
     yield _held(
         "P23",
         f"one more machine ({machine}{note}) takes at least 60 MB",
-        _P23,
+        _MACHINE,
         memory.get(machine, {}),
         "no machine was measured",
         least=LEAST_MACHINE,
+        short=f"one more {machine}",
     )
     yield _held(
         "P23",
         f"one more machine ({machine}{note}) takes more than one more container of {GVISOR}",
-        _P23,
+        _MACHINE,
         _less(memory.get(machine, {}), gvisor),
         f"a machine and {GVISOR} were not both measured",
         least=0.0,
@@ -86,7 +97,7 @@ def _marginal(
         yield _held(
             "P23",
             f"in {runtime} a further instance takes less PSS than the first",
-            _P23,
+            _FIRST,
             _less(first, slopes(found, runtime, SECTION, PSS)),
             "PSS was not read",
             least=0.0,
@@ -97,7 +108,7 @@ def _marginal(
 def _between(added: Blocks) -> Evaluated:
     """Two bounds at once: clear of both, or beyond one of them."""
     low, high = GVISOR_ADDS
-    said = Said("P23", "gVisor adds 10 to 40 MB to one more container of docker", _P23)
+    said = Said("P23", "gVisor adds 10 to 40 MB to one more container of docker", _ADDS, "gVisor adds")
     measured = interval(list(added.values()))
     above, below = bound(measured, least=low), bound(measured, most=high)
     word: Word = "inconclusive"
@@ -107,7 +118,7 @@ def _between(added: Blocks) -> Evaluated:
         word = "reproduced"
     elif "inverted" in (above, below):
         word = "inverted"
-    return Evaluated(said, word, measured, _shown(measured))
+    return Evaluated(said, word, measured, _shown(measured), "bytes", GVISOR_ADDS)
 
 
 def _counting(found: Sequence[Crowd], runtimes: Sequence[str]) -> Iterator[Evaluated]:
@@ -130,10 +141,11 @@ def _disk(found: Sequence[Crowd], runtimes: Sequence[str]) -> Iterator[Evaluated
         yield _held(
             "P25",
             f"one more container of {runtime} takes less than 1 MB of disk",
-            _P25,
+            _WRITTEN,
             written.get(runtime, {}),
             "no container with a writable layer was measured",
             most=1 * MB,
+            short=f"disk of one more {runtime}",
         )
 
 
@@ -145,20 +157,26 @@ def _less(one: Blocks, other: Blocks) -> Blocks:
 def _held(
     id_: str,
     text: str,
-    source: str,
+    cited: Cited,
     blocks: Blocks,
     missing: str,
     *,
     least: float | None = None,
     most: float | None = None,
     strict: bool = False,
+    short: str = "",
 ) -> Evaluated:
     measured = interval(list(blocks.values()))
     word = bound(measured, least, most)
     if strict and word == "reproduced" and measured is not None and measured.low == least:
         word = "inconclusive"  # more is claimed, not as much
     return Evaluated(
-        Said(id_, text, source), word, measured, missing if measured is None else _shown(measured)
+        Said(id_, text, cited, short),
+        word,
+        measured,
+        missing if measured is None else _shown(measured),
+        "bytes",
+        (least, most),
     )
 
 

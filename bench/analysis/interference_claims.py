@@ -1,7 +1,7 @@
 """P06, P18, P19 and P20: what others say of neighbours, held against the cells of a run.
 
 Every part of a predicate is a claim of its own, in every runtime with hardware of its own: an emulated
-machine stands for no virtual machine. The sources are tags of published figures with the numbers they gave.
+machine stands for no virtual machine.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.analysis.claims import Evaluated, Word
+from bench.analysis.claims import MACHINES, Cited, Evaluated, Word, bound
 from bench.analysis.effects import excess
 from bench.analysis.neighbours import LIMITED, WEIGHTED, Cell, exponential, lost, slowed
-from bench.analysis.significance import LEAST
 from bench.analysis.standing import averaged, paired
 from bench.analysis.stats import interval
 from bench.model import Interval
 from bench.neighbours import UNCONTROLLED
+from bench.published import rows
 
 BOMBS = ("cpu", "memory", "forks")
 """The aggressors that hard limits are said to stop."""
-MACHINES = ("libvirt", "vagrant", "docker-vm")
-"""Runtimes whose victims have a kernel of their own."""
 Outcome = tuple[Word, Interval | None, str]
 Cells = Sequence[Cell]
 
@@ -33,7 +31,7 @@ class Said:
 
     id: str
     text: str
-    source: str
+    cited: Cited
     judge: Callable[[Cells], Outcome]
     across: bool = False
 
@@ -44,6 +42,7 @@ class Here:
 
     said: Said
     runtime: str
+    short: str = ""
 
     @property
     def id(self) -> str:
@@ -51,9 +50,9 @@ class Here:
         return self.said.id
 
     @property
-    def source(self) -> str:
-        """Who published it, with the numbers."""
-        return self.said.source
+    def cited(self) -> Cited:
+        """Who published it."""
+        return self.said.cited
 
     @property
     def text(self) -> str:
@@ -88,19 +87,6 @@ def _pick(cells: Cells, control: str, aggressors: Sequence[str], victims: Sequen
         if c.key.control == control and c.key.aggressor in aggressors
         and (not victims or c.key.victim in victims)
     ]  # fmt: skip
-
-
-def bound(found: Interval | None, least: float | None = None, most: float | None = None) -> Word:
-    """Whether a number is at least, or at most so much: only an interval that is clear of the bound
-    decides."""
-    if found is None:
-        return "not applicable"
-    if found.low is None or found.high is None or found.n < LEAST:
-        return "inconclusive"
-    if least is not None:
-        return "reproduced" if found.low >= least else "inverted" if found.high < least else "inconclusive"
-    assert most is not None
-    return "reproduced" if found.high <= most else "inverted" if found.low > most else "inconclusive"
 
 
 def _outcome(found: Interval | None, missing: str, unit: str, *, least: float | None = None,
@@ -263,31 +249,31 @@ def _weights_tail(cells: Cells) -> Outcome:
     return _outcome(exponential(interval(averaged(held, slowed))), _NO_WEIGHTS, "times", least=2)
 
 
-_MAT, _XAV = "Matthews et al. 2007", "Xavier et al. 2013, transcribed and not checked"
-_SHA, _BOMBS = "Sharma et al. 2016", "cpu, memory and forks"
-_P06 = f"SHA-07 ({_SHA}: DNR without a limit); XAV-13 ({_XAV}: DNR); MAT-07 … MAT-12 ({_MAT})"
-_P18 = f"MAT-01 … MAT-18 ({_MAT}: victims lose 0 … 0.04 %); SHA-09, SHA-10 ({_SHA}: 32 and 11 %)"
-_P19 = (
-    f"SHA-11, SHA-12 ({_SHA}: 8 times in LXC, 2 in KVM); XAV-09 … XAV-12 ({_XAV}: 0 … 48.8 % lost)"
-)  # fmt: skip
-_P20 = (
-    "IOC-01 … IOC-05 (resctl-bench 2021: isolation 45.5 to 95.2 %, work conservation 100 to 42.9 %); IOC-07"
-)
+_BOMBS = "cpu, memory and forks"
+_TASKS = Cited(rows("KER-10 SHA-07..08 XAV-13..16 MAT-07..12"), severity="must")
+_BOMBS_HELD = Cited(rows("MAT-01..18 SHA-09..10 XAV-01..08"))
+_DISK = Cited(rows("SHA-11..12 XAV-09..12 MAT-19..24"))
+_DISK_LIMIT = Cited(rows("SHA-11..12 IOC-03..04"))
+_WEIGHTS = Cited(rows("IOC-01..02 IOC-05 IOC-07"))
+_TAIL = Cited(rows("IOC-07"))
 CLAIMS = (
     Said("P06", "spawn beside a fork bomb takes at most 1.5 times as long at p99 with limits",
-         f"KER-10; {_P06}", _forks_held),
+         _TASKS, _forks_held),
     Said("P06", "spawn beside a fork bomb takes longer at p99 without limits than with them",
-         _P06, _forks_free),
+         _TASKS, _forks_free),
     Said("P18", f"victims beside {_BOMBS} lose at most 10 % beyond their fair share with limits",
-         _P18, _bombs_held),
-    Said("P18", f"with limits {_BOMBS} lose no less of their own work than their victims", _P18, _bombs_pay),
-    Said("P18", f"victims beside {_BOMBS} lose more without limits than with them", _P18, _bombs_free),
-    Said("P19", "disk beside disk takes at least twice as long at p99 without an IO limit", _P19, _disk_free),
-    Said("P19", "an IO limit at least halves the p99 of disk beside disk", _P19, _disk_held),
+         _BOMBS_HELD, _bombs_held),
+    Said("P18", f"with limits {_BOMBS} lose no less of their own work than their victims",
+         _BOMBS_HELD, _bombs_pay),
+    Said("P18", f"victims beside {_BOMBS} lose more without limits than with them",
+         _BOMBS_HELD, _bombs_free),
+    Said("P19", "disk beside disk takes at least twice as long at p99 without an IO limit",
+         _DISK, _disk_free),
+    Said("P19", "an IO limit at least halves the p99 of disk beside disk", _DISK_LIMIT, _disk_held),
     Said("P19", "the p99 of disk beside disk grows at least as much in containers as in virtual machines",
-         _P19, _disk_machines, across=True),
+         _DISK, _disk_machines, across=True),
     Said("P20", "with a CPU weight of 100:1 cpu beside cpu loses at most 5 % of its work",
-         _P20, _weights_share),
+         _WEIGHTS, _weights_share),
     Said("P20", "with a CPU weight of 100:1 the p99 of cpu beside cpu is at least twice that alone",
-         _P20, _weights_tail),
+         _TAIL, _weights_tail),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bench.analysis import durability, machines, steps
@@ -32,7 +32,7 @@ class Level:
     """One experiment on one rung. `total` is its step from the bottom, `step` that from the rung below.
 
     Where a rung below was not measured, the step is from the next one down that was. `stable` is the total
-    without the blocks that drifted.
+    without the blocks that drifted. `logs`: ln of its time over that of the bottom, block by block.
     """
 
     rung: Rung
@@ -46,6 +46,7 @@ class Level:
     total: Step | None = None
     stable: float | None = None
     skipped: Skipped | None = None
+    logs: Values = field(default_factory=dict)
     why: str = ""
     """Why there is no number."""
     durability: Durability | None = None
@@ -143,6 +144,7 @@ class _Reader:
                     step=self._step(of, under, self._logs(of.experiment, level.values, held[under])),
                     total=self._step(of, bottom, logs),
                     stable=stable if calm else None,
+                    logs=logs,
                 )
             )
         return result

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.analysis.claims import Evaluated, Said, Word
+from bench.analysis.claims import Cited, Evaluated, Said, Word, bound
 from bench.analysis.copying import LARGE, Copying, copyings, values
-from bench.analysis.interference_claims import bound
 from bench.analysis.starts import CONFIDENCE, counted, seconds
 from bench.comparison import estimate
 from bench.frames import Run
 from bench.model import Interval
+from bench.published import rows
 
 LINEAR, AGAIN, IMAGES = 0.95, 0.05, 3.0
 
 
-_BAO = "BAO-01; KER-16 (Linux, overlayfs: the whole file is copied up)"
-_SHA = "SHA-22 … SHA-26 (Sharma et al. 2016)"
+_COPIED = Cited(rows("KER-16 BAO-01"), severity="must")
+_SIZES = Cited(rows("SHA-24..25"), (("", "SHA-24"), ("", "SHA-25")))
+_BUILT = Cited(rows("SHA-22..23"), (("", "SHA-22"), ("", "SHA-23")))
+_PULLED = Cited(rows("SLA-01..02"))
 
 
 def evaluate(run: Run) -> list[Evaluated]:
@@ -56,7 +58,7 @@ def _copied(one: Copying) -> list[Evaluated]:
     )
     found = []
     for text, interval, least, most, missing in parts:
-        said = Said("P24", text, _BAO)
+        said = Said("P24", text, _COPIED)
         if one.shares:
             reason = "this file system shares blocks between copies"
             found.append(Evaluated(said, "not applicable", interval, reason))
@@ -86,27 +88,30 @@ def _images(run: Run) -> list[Evaluated]:
         if (disk := seconds(r, "economy.disk")) and (image := seconds(r, "economy.image"))
     ]
     text = f"the disk of a machine is at least {IMAGES:g} times as large as the image of a container"
-    said = Said("P25", text, _SHA)
+    said = Said("P25", text, _SIZES, "disk of a machine ÷ image")
     if not sizes:
         first = Evaluated(said, "not applicable", None, "images were not compared in this run")
     else:
         disk, image = sizes[-1]
-        times = disk / image  # counted in bytes, not sampled: there is no interval
+        times = disk / image  # in bytes, not sampled: there is no interval
         word: Word = "reproduced" if times >= IMAGES else "inverted"
         reason = f"{times:.3g} times; both hold the same programs, the disk a kernel and boot files besides"
-        first = Evaluated(said, word, None, reason)
+        found = Interval(times, None, None, 1)
+        first = Evaluated(said, word, found, reason, "times", (IMAGES, None))
     return [
         first,
         Evaluated(
             Said(
-                "P25", "building an image with Vagrant takes at least 1.5 times as long as with Docker", _SHA
+                "P25",
+                "building an image with Vagrant takes at least 1.5 times as long as with Docker",
+                _BUILT,
             ),
             "not applicable",
             None,
             "no image is built in a run",
         ),
         Evaluated(
-            Said("P25", "more than half of a cold start with a pull is the pull", "SLA (Slacker 2016)"),
+            Said("P25", "more than half of a cold start with a pull is the pull", _PULLED),
             "not applicable",
             None,
             "nothing is pulled in a run",

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from bench.analysis import (
     budgets,
-    density_claims,
     interference,
-    interference_claims,
     ladder,
-    layers_claims,
+    literature,
     modes,
     overhead_words,
     places,
 )
 from bench.analysis import series as readings
-from bench.analysis.claims import Evaluated, evaluate, swallowing
 from bench.analysis.conclusion import emulation
 from bench.analysis.machines import machines
 from bench.analysis.neighbours import SECTION as NEIGHBOURS
-from bench.analysis.neighbours import Cell
 from bench.analysis.quality import quality
-from bench.analysis.rises import rising
 from bench.analysis.visibility import SECTION
 from bench.analysis.wording import runtime_name
 from bench.factors import factor
@@ -32,6 +27,7 @@ from bench.frames import Run
 from bench.model import Experiment, Finding, Scalar
 from bench.render import figures, method, numbers, prose
 from bench.render import interference as felt
+from bench.render import literature as published
 from bench.render import machines as virtual
 from bench.render import overhead as costs
 from bench.render import places as where
@@ -137,8 +133,8 @@ class Document:
     places: where.Places | None
     """What the same work costs by where its files lie."""
     machines: virtual.Machines | None
-    claims: tuple[Evaluated, ...]
-    """What others say of starts or of neighbours, and what came out here."""
+    literature: published.Literature | None
+    """What others published of what this run measured, and what came out here."""
     gaps: tuple[prose.Gap, ...]
     about: method.About
     glossary: tuple[Mark, ...]
@@ -179,22 +175,11 @@ def build(run: Run) -> Document:
         ),
         places=where.section(elsewhere, found, ids, figures.of_places(elsewhere), alone=not climbs),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
-        claims=_claims(run, beside),
+        literature=published.section(literature.evaluate(run, series, climbs, beside)),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),
         about=method.about(run, quality(run, series), carried),
         glossary=tuple(sorted(MARKS.values(), key=lambda m: -m.rank if m.style == "pass" else m.rank)),
     )
-
-
-def _claims(run: Run, beside: Sequence[Cell]) -> tuple[Evaluated, ...]:
-    """What others say of what this run measured, held against it."""
-    if run.plan.suite.kind == "layers":
-        return tuple(layers_claims.evaluate(run))
-    if run.plan.suite.kind == "density":
-        return tuple(density_claims.evaluate(run))
-    if run.plan.suite.kind == "starts":
-        return (*evaluate(run), *rising(run), *swallowing(run))
-    return tuple(interference_claims.evaluate(beside))
 
 
 def _section(

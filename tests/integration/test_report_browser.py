@@ -13,6 +13,9 @@ from bench.analysis import findings as analysis
 from bench.commands import comparing, conduct
 from bench.render import html
 from tests import builders
+from tests.unit.overhead_material import a_plan, rates
+from tests.unit.overhead_material import a_run as a_ladder
+from tests.unit.overhead_material import judged as climbed
 from tests.unit.test_judging import a_run, concluded
 from tests.unit.test_visibility import a_run as a_visible_run
 from tests.unit.test_visibility_report import judged
@@ -67,6 +70,16 @@ def comparison(tmp_path_factory):
 def seen(tmp_path_factory):
     """The report on what tenants see."""
     run = judged(a_visible_run(tmp_path_factory.mktemp("seen"), runtimes=SEEN_IN))
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    file.write_text(html.render(run), encoding="utf-8")
+    return file.as_uri()
+
+
+@pytest.fixture(scope="module")
+def laddered(tmp_path_factory):
+    """The report of a ladder, with what others published beside it."""
+    works = (("primes", "1/s"), ("syscalls", "1/s"))
+    run = climbed(a_ladder(a_plan(works, emulated=("libvirt:micro",)), rates({"docker": 1.8})))
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(html.render(run), encoding="utf-8")
     return file.as_uri()
@@ -341,3 +354,21 @@ def test_what_tenants_see_fits_a_phone_in_both_themes_and_opens_to_its_evidence(
     light = browser.execute_script(mark)
     theme(browser, "dark")
     assert browser.execute_script(mark) != light
+
+
+def test_the_literature_stands_beside_its_claims_and_below_them_on_a_phone_in_both_themes(browser, laddered):
+    for width, columns in ((390, 1), (1280, 2)):
+        size(browser, width)
+        theme(browser, "light")
+        browser.get(laddered)
+        assert browser.get_log("browser") == []
+        assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+        assert browser.execute_script("return document.scrollingElement.scrollWidth") <= width
+        tracks = browser.execute_script(
+            "return getComputedStyle(document.querySelector('.literature li')).gridTemplateColumns"
+        )
+        assert len(tracks.split()) == columns, tracks
+    light = ink(browser)
+    theme(browser, "dark")
+    assert ink(browser) != light
+    assert "inverted" in " ".join(texts(browser, "#claims .v"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import frames, store, suite
+from bench import analysis, frames, store, suite
 from bench import plan as plans
 from bench.model import (
     AGAIN,
@@ -126,6 +126,12 @@ def a_run(
     for planned in plan.trials:
         directory.write_trial(_record(planned, cases[planned.case], value, rng, plan, memory), [])
     return frames.load(directory.path)
+
+
+def judged(run: frames.Run) -> frames.Run:
+    """The run with its findings and its conclusion, as a report has it."""
+    found = analysis.analyse(run)
+    return replace(run, finding_list=tuple(found), conclusion=analysis.summary(run, found))
 
 
 def _record(

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_analysis_starts import a_plan, a_run
 
-from bench.analysis.claims import Claim, evaluate
+from bench.analysis.claims import Cited
+from bench.analysis.start_claims import Claim, evaluate
 
-CLAIM = Claim("P", "process", "docker", 5, "somebody")
+CLAIM = Claim("P", "process", "docker", 5, Cited(by="somebody"))
 
 
 def run_with(ratio, spread, blocks=20, emulated=()):
@@ -31,24 +32,24 @@ def run_with(ratio, spread, blocks=20, emulated=()):
 def test_the_interval_of_the_ratio_decides(ratio, spread, word):
     (found,) = evaluate(run_with(ratio, spread), [CLAIM])
     assert found.word == word
-    assert found.ratio.n == 20
+    assert found.measured.n == 20
 
 
 def test_an_emulated_machine_stands_for_none_and_what_was_not_started_is_said():
     (found,) = evaluate(run_with(8, 0.1, emulated=("docker",)), [CLAIM])
     assert found.word == "not applicable" and "emulated" in found.reason
-    (found,) = evaluate(run_with(8, 0.1), [Claim("P", "process", "vagrant", 1, "x")])
+    (found,) = evaluate(run_with(8, 0.1), [Claim("P", "process", "vagrant", 1, Cited(by="x"))])
     assert found.word == "not applicable" and "vagrant was not started" in found.reason
 
 
 def test_a_few_blocks_decide_nothing():
     (found,) = evaluate(run_with(8, 0.1, blocks=2), [CLAIM])
-    assert found.word == "inconclusive" and found.ratio.low is None
+    assert found.word == "inconclusive" and found.measured.low is None
 
 
 @given(st.floats(0.2, 50), st.floats(0, 1))
 def test_no_run_is_both_or_neither(ratio, spread):
     (found,) = evaluate(run_with(ratio, spread), [CLAIM])
-    low, high = found.ratio.low, found.ratio.high
+    low, high = found.measured.low, found.measured.high
     assert (found.word == "reproduced") == (low >= 5)
     assert (found.word == "inverted") == (high < 5)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from bench import analysis, factors, suite
 from bench import plan as planning
-from bench.analysis.claims import Claim, evaluate
-from bench.analysis.rises import rising
+from bench.analysis.claims import Cited
+from bench.analysis.rises import Rise, rising
+from bench.analysis.start_claims import Claim, evaluate
 from bench.frames import Run
 from bench.model import Exit, HostFacts, Observation, Skipped, TenantRecord, TrialRecord
 
@@ -155,9 +156,9 @@ def test_plain_starts_and_their_claims_know_nothing_of_the_factors():
     assert {f.experiment for f in analysis.analyse(slow) if f.id.startswith("start.ready")} == {
         "From the request to the first answer"  # no other experiment is like it
     }
-    claims = [Claim("P", "process", "docker", 5, "somebody")]
+    claims = [Claim("P", "process", "docker", 5, Cited(by="somebody"))]
     assert evaluate(slow, claims) == evaluate(alone, claims) != []
-    assert evaluate(slow, claims)[0].ratio.estimate == pytest.approx(100)
+    assert evaluate(slow, claims)[0].measured.estimate == pytest.approx(100)
 
 
 def test_a_count_of_requests_that_is_missing_is_not_none_at_all():
@@ -183,7 +184,25 @@ def test_the_conclusion_names_the_last_level_of_each_factor():
 
 
 def words(run):
-    return {(e.claim.factor, e.claim.runtime, e.claim.more): e.word for e in rising(run)}
+    claims = [e for e in rising(run) if isinstance(e.claim, Rise)]
+    return {(e.claim.factor, e.claim.runtime, e.claim.more): e.word for e in claims}
+
+
+def unshown(run):
+    """Why a factor shows nothing, by the claim."""
+    return {e.claim.text: (e.word, e.reason) for e in rising(run) if not isinstance(e.claim, Rise)}
+
+
+def test_a_factor_that_a_run_says_nothing_of_does_not_apply_and_the_reason_is_told():
+    assert unshown(a_run(a_plan(), believable)) == {}
+    left = unshown(a_run(a_plan(only="residents"), believable))
+    assert len(left) == 2 and set(left.values()) == {("not applicable", "it was not varied in this run")}
+    few = unshown(a_run(a_plan(), believable, cores=8))
+    assert list(few.values()) == [
+        ("not applicable", "no runtime of this run has the levels that would show it")
+    ]
+    emulated = a_run(replace(a_plan(only="residents"), emulated=RUNTIMES), believable)
+    assert ("not applicable", "only machines on an emulated CPU were in it") in unshown(emulated).values()
 
 
 def test_each_rise_is_reproduced_where_it_is_there():
@@ -191,7 +210,7 @@ def test_each_rise_is_reproduced_where_it_is_there():
     assert found["network", "docker", "bridge"] == found["network", "docker", "port"] == "reproduced"
     assert found["concurrency", "docker", 4] == found["residents", "docker", 20] == "reproduced"
     assert not any(factor == "network" and runtime == "process" for factor, runtime, _ in found)
-    assert all(e.claim.text and e.claim.source for e in rising(a_run(a_plan(), believable)))
+    assert all(e.claim.text and e.claim.cited.rows for e in rising(a_run(a_plan(), believable)))
 
 
 def test_a_start_that_does_not_rise_inverts_the_claim():
@@ -216,7 +235,7 @@ def test_a_rise_is_judged_by_its_interval_alone(seed, ratio):
     def seconds(case, block):
         return by_place[case.id, block] * (ratio if case.params["concurrency"] > 2 else 1.0)
 
-    for judged in rising(a_run(plan, seconds)):
-        low, high = judged.ratio.low, judged.ratio.high
+    for judged in [e for e in rising(a_run(plan, seconds)) if isinstance(e.claim, Rise)]:
+        low, high = judged.measured.low, judged.measured.high
         assert (judged.word == "reproduced") == (low >= 1.2)
         assert (judged.word == "inverted") == (high < 1.2)

@@ -9,7 +9,7 @@ import pytest
 
 from bench import analysis, suite
 from bench import plan as planning
-from bench.analysis.claims import evaluate, swallowing
+from bench.analysis.start_claims import evaluate, swallowing
 from bench.errors import SuiteError
 from bench.frames import Run
 from bench.model import Exit, HostFacts, Observation, TenantRecord, TrialRecord

@@ -6,19 +6,12 @@ import re
 from dataclasses import replace
 
 import pytest
-from overhead_material import a_plan, a_run, a_suite, rates
+from overhead_material import a_plan, a_run, a_suite, judged, rates
 
-from bench import analysis
-from bench.frames import Run
 from bench.render import document, html, palette, terminal
 
 COSTS = {"cgroup": 1.0, "runc:ns": 1.10, "docker": 3.0, "libvirt:micro": 9.0}
 WORKS = (("primes", "1/s"), ("pipes", "1/s"))
-
-
-def judged(run: Run) -> Run:
-    found = analysis.analyse(run)
-    return replace(run, finding_list=tuple(found), conclusion=analysis.summary(run, found))
 
 
 @pytest.fixture(scope="module")
