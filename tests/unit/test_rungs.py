@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from overhead_material import LADDER, RUNTIMES, WORK, a_plan, a_suite
 
+from bench import places, runtimes, suite
 from bench import plan as plans
-from bench import suite
 from bench.commands import assembly, listing
 from bench.errors import SuiteError, UsageError
-from bench.model import AGAIN
+from bench.model import AGAIN, Skipped
 
 
 def parse(text):
@@ -113,10 +113,14 @@ def test_the_shipped_suite_takes_about_ten_minutes_by_itself_and_more_in_full():
     native = [r for r in loaded.runtimes if "libvirt" not in r and r != "docker-vm"]
     cost = {"docker": 0.7, "docker:runsc": 0.7, "process": 0.06, "cgroup": 0.07}
 
+    def elsewhere(runtime, case):
+        why = places.not_offered(case.params, runtimes.load(runtime))
+        return Skipped(case, "not offered", why) if why else None
+
     def seconds(**options):
         made = plans.make(
             loaded, native, seed=1, baseline=lambda r: r == "process",
-            lacking=lambda runtime, case: None, cost=lambda r: cost.get(r, 0.2), **options,
+            lacking=elsewhere, cost=lambda r: cost.get(r, 0.2), **options,
         )  # fmt: skip
         assert any("primes" in line for line in listing.plan_lines(made))
         return plans.estimate(made)
