@@ -126,7 +126,8 @@ def test_the_ports_of_a_bridge_are_counted_together(tmp_path):
         statistics = tmp_path / "sys/class/net" / name / "statistics"
         statistics.mkdir(parents=True)
         (statistics / "rx_packets").write_text(f"{packets}\n")
-    assert evidence.bridged("br0", tmp_path)() == 42.0
+        (statistics / "tx_packets").write_text("100\n")
+    assert evidence.bridged("br0", tmp_path)() == 242.0
     assert evidence.bridged("br1", tmp_path)() is None
 
 
