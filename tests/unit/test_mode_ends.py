@@ -188,7 +188,7 @@ def test_addresses_are_of_the_range_for_benchmarks():
 
 
 def test_a_user_mode_network_publishes_on_this_host_alone():
-    asked = json.loads(slirp.request("tcp", 4711, 8080))
+    asked = json.loads(slirp.request(4711, 8080))
     assert asked["execute"] == "add_hostfwd"
     assert asked["arguments"] == {"proto": "tcp", "host_addr": "127.0.0.1", "host_port": 4711,
                                   "guest_addr": "10.0.2.100", "guest_port": 8080}  # fmt: skip
