@@ -122,9 +122,7 @@ class _Table:
         blank, records, values = self._blank(case, mode), self.records[mode.name], self.values[mode.name]
         failed = [r for r in records if r.status != "ok"]
         if not values:
-            why = next((r.reason.splitlines()[0] for r in failed if r.reason), "")
-            reason = f"all {len(failed)} trials failed: {why}" if failed else "no trial has finished"
-            return replace(blank, verdict="not testable", reason=reason,
+            return replace(blank, verdict="not testable", reason=_silence(records),
                            fix=f"bench run --resume {self.run.path.name}")  # fmt: skip
         good = [r for r in records if r.status == "ok" and r.block in values and AGAIN not in r.params]
         # The speed of an emulator says nothing of a machine's: its numbers stand for themselves.
@@ -157,6 +155,17 @@ class _Table:
             reason="", params=dict(case.params), case=case.id,
             emulated=case.runtime in self.run.plan.emulated,
         )  # fmt: skip
+
+
+def _silence(records: Sequence[TrialRecord]) -> str:
+    """Why none of these trials has a number."""
+    why = next((r.reason.splitlines()[0] for r in records if r.reason), "")
+    if why:
+        return f"all {len(records)} trials failed: {why}"
+    ends = [t.exit for r in records for t in r.tenants]
+    return (
+        f"the client ended without a number, with status {ends[0].code}" if ends else "no trial has finished"
+    )
 
 
 def evidence(records: Sequence[TrialRecord]) -> dict[str, Scalar | None]:

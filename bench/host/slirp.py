@@ -52,7 +52,7 @@ def lacking() -> Missing | None:
 
 @contextlib.contextmanager
 def tunnel(ledger: Ledger, namespace: str, inside: int, directory: Path) -> Iterator[Tunnel]:
-    """A user mode network for that namespace, and a port of 127.0.0.1 for its port `inside`, TCP and UDP.
+    """A user mode network for that namespace, and a port of 127.0.0.1 for its TCP port `inside`.
 
     Its control socket lies in `directory`.
     """
@@ -73,8 +73,7 @@ def tunnel(ledger: Ledger, namespace: str, inside: int, directory: Path) -> Iter
             if not select.select([ready], [], [], READY_DEADLINE)[0] or os.read(ready, 1) != b"1":
                 raise HostError(f"{PROGRAM} has made no network in {namespace}", fix=f"{PROGRAM} --help")
             port = free_port()
-            for protocol in ("tcp", "udp"):
-                _ask(control, protocol, port, inside)
+            _ask(control, port, inside)
             yield Tunnel(process.pid, port)
         finally:
             end_process(process.pid, start)
@@ -96,19 +95,19 @@ def _start(namespace: str, control: Path, told: int) -> subprocess.Popen[bytes]:
         ) from error
 
 
-def request(protocol: str, port: int, inside: int) -> bytes:
-    """The words that publish a port of 127.0.0.1; see slirp4netns(1), "API SOCKET"."""
-    arguments = {"proto": protocol, "host_addr": "127.0.0.1", "host_port": port, "guest_addr": INSIDE,
+def request(port: int, inside: int) -> bytes:
+    """The words that publish a TCP port on 127.0.0.1; see slirp4netns(1), "API SOCKET"."""
+    arguments = {"proto": "tcp", "host_addr": "127.0.0.1", "host_port": port, "guest_addr": INSIDE,
                  "guest_port": inside}  # fmt: skip
     return json.dumps({"execute": "add_hostfwd", "arguments": arguments}).encode()
 
 
-def _ask(control: Path, protocol: str, port: int, inside: int) -> None:
+def _ask(control: Path, port: int, inside: int) -> None:
     try:
         with socket(AF_UNIX, SOCK_STREAM) as connection:
             connection.settimeout(READY_DEADLINE)
             connection.connect(str(control))
-            connection.sendall(request(protocol, port, inside))
+            connection.sendall(request(port, inside))
             connection.shutdown(1)  # it answers once it has read everything
             answer = connection.recv(65536)
     except OSError as error:

@@ -60,17 +60,21 @@ def packets(link: str, netns: str | None = None) -> Read:
 
 
 def bridged(bridge: str, root: Path = Path("/")) -> Read:
-    """Reads the packets that the ports of a bridge in the host's namespace received."""
+    """Reads the packets that the ports of a bridge in the host's namespace received and sent.
+
+    Those of a client's container are gone when that has ended; the server's has seen every packet too.
+    """
 
     def read() -> float | None:
         ports = sorted((root / "sys/class/net" / bridge / "brif").glob("*"))
-        return float(sum(_received(root, port.name) for port in ports)) if ports else None
+        return float(sum(_passed(root, port.name) for port in ports)) if ports else None
 
     return read
 
 
-def _received(root: Path, link: str) -> int:
-    return int((root / "sys/class/net" / link / "statistics/rx_packets").read_text())
+def _passed(root: Path, link: str) -> int:
+    statistics = root / "sys/class/net" / link / "statistics"
+    return sum(int((statistics / name).read_text()) for name in ("rx_packets", "tx_packets"))
 
 
 def used(pids: Iterable[int]) -> Read:

@@ -126,7 +126,8 @@ def test_the_ports_of_a_bridge_are_counted_together(tmp_path):
         statistics = tmp_path / "sys/class/net" / name / "statistics"
         statistics.mkdir(parents=True)
         (statistics / "rx_packets").write_text(f"{packets}\n")
-    assert evidence.bridged("br0", tmp_path)() == 42.0
+        (statistics / "tx_packets").write_text("100\n")
+    assert evidence.bridged("br0", tmp_path)() == 242.0
     assert evidence.bridged("br1", tmp_path)() is None
 
 
@@ -187,7 +188,7 @@ def test_addresses_are_of_the_range_for_benchmarks():
 
 
 def test_a_user_mode_network_publishes_on_this_host_alone():
-    asked = json.loads(slirp.request("tcp", 4711, 8080))
+    asked = json.loads(slirp.request(4711, 8080))
     assert asked["execute"] == "add_hostfwd"
     assert asked["arguments"] == {"proto": "tcp", "host_addr": "127.0.0.1", "host_port": 4711,
                                   "guest_addr": "10.0.2.100", "guest_port": 8080}  # fmt: skip

@@ -16,7 +16,7 @@ from bench import plan as plans
 from bench.analysis.modes_words import unnumbered
 from bench.errors import SuiteError, UsageError
 from bench.feasible import Host
-from bench.model import AGAIN, MODE, NETWORK, Case, Skipped, Tenant
+from bench.model import AGAIN, MODE, NETWORK, Case, Exit, Skipped, Tenant
 from bench.render import document, html
 
 MULTIPLES = {"unix": 0.6, "host": 1.0, "veth": 1.3, "bridge": 1.5, "nat": 1.6, "proxy": 4.0}
@@ -221,6 +221,23 @@ def test_trials_that_broke_are_counted_and_a_mode_without_any_number_says_why():
     gone = found["mode/mode-trip/nat"]
     assert gone.measured is None and gone.verdict == "not testable"
     assert gone.reason == "all 5 trials failed: the server does not listen"
+
+
+def test_a_client_that_ends_without_a_number_is_told_with_its_status():
+    run = a_run(a_plan(text=TRIP), times(MULTIPLES))
+
+    def mute(record):
+        if record.params[MODE] != "nat":
+            return record
+        one = record.tenants[0]
+        return replace(
+            record, tenants=(replace(one, exit=Exit("exited", 1), observations=one.observations[:2]),)
+        )
+
+    found = analysis.analyse(replace(run, records=[mute(r) for r in run.records]))
+    one = next(f for f in found if f.id == "mode/mode-trip/nat")
+    assert (one.verdict, one.measured) == ("not testable", None)
+    assert one.reason == "the client ended without a number, with status 1"
 
 
 def test_what_cannot_run_here_is_a_finding_with_its_cause():
