@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bench.analysis import durability
-from bench.analysis.overhead_words import EMULATED, change, said, span
+from bench.analysis.overhead_words import EMULATED, change, said
 from bench.analysis.places import Spot, Work
 from bench.analysis.steps import Step
 from bench.analysis.wording import sentence
@@ -79,7 +79,7 @@ def _places(of: Sequence[Named]) -> str:
             work, spot, step = of[pick(sure)[1]]
             assert step
             whose = "its" if parts else "the raw process's"
-            parts.append(f"{_article(spot)} {_moves(step, whose)} ({_what(work)}, {span(step)})")
+            parts.append(f"{_article(spot)} {_moves(step, whose)} ({_what(work)}{_ends(step)})")
     return " and ".join(parts) or f"no place surely costs the raw process anything{_open(of)}"
 
 
@@ -92,7 +92,7 @@ def _boundaries(of: Sequence[Named]) -> str:
         return f"on the same file system no boundary surely adds time{_open(of)}"
     work, spot, step = of[max(sure)[1]]
     assert step
-    most = f"{spot.name} on {_article(spot)} ({_what(work)}: {change(step.ratio.estimate)}, {span(step)})"
+    most = f"{spot.name} on {_article(spot)} ({_what(work)}: {change(step.ratio.estimate)}{_ends(step)})"
     return f"on the same file system a boundary adds time in {len(sure)} of {len(of)} cases, most {most}"
 
 
@@ -129,6 +129,12 @@ def _moves(step: Step, whose: str) -> str:
     if ratio <= HALF:
         return f"divides {whose} time by {1 / ratio:.3g}"
     return f"{'adds to' if ratio > 1 else 'takes off'} {whose} time {change(ratio)}"
+
+
+def _ends(step: Step) -> str:
+    """The interval of a step, after a comma; "" where there is none."""
+    low, high = step.ratio.low, step.ratio.high
+    return "" if low is None or high is None else f", 95 % {times(low)} … {times(high)}"
 
 
 def times(ratio: float) -> str:
