@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ MOST = 1.2
 WRITERS = ("io/fio", "io/metadata")
 """Workloads whose numbers are about a disk that is written."""
 LABEL = "not durable"
+IGNORES_FLUSHES = "unsafe"
 DISK = "disk"
 """The place of work on the trial's own disk, in experiments that have but one."""
 Values = Mapping[int, float]
@@ -38,7 +39,8 @@ Key = tuple[str, str]
 class Durability:
     """`ratio`: its fsyncs a second ÷ the host's on the same file system, the median over blocks.
 
-    `durable` None, with its reason, where that is not known.
+    `durable` False where it surely is not; else None, with what is known. Slow fsyncs prove nothing: a slow
+    machine may not wait for the disk either.
     """
 
     ratio: float | None
@@ -46,8 +48,19 @@ class Durability:
     reason: str
 
 
-def judged(rates: Values, host: Values) -> Durability:
-    """What follows from fsyncs a second in each block, of a sandbox and of its host."""
+def judged(rates: Values, host: Values, mode: str = "") -> Durability:
+    """What follows from fsyncs a second in each block, of a sandbox and of its host, and from QEMU's mode.
+
+    The mode "unsafe" ignores all flushes (qemu-block-drivers(7), cache.no-flush), however long they take.
+    """
+    found = _compared(rates, host)
+    if mode != IGNORES_FLUSHES or found.durable is False:
+        return found
+    said = f"{LABEL}: QEMU's cache mode {mode} ignores every flush"
+    return replace(found, durable=False, reason=f"{said}; {found.reason}")
+
+
+def _compared(rates: Values, host: Values) -> Durability:
     if not rates:
         return _unknown("its fsync rate was not measured")
     if not host:
@@ -60,7 +73,7 @@ def judged(rates: Values, host: Values) -> Durability:
     if ratio > MOST:
         said = f"{LABEL}: {told} (more than {MOST:g} ×), so it does not wait for the disk"
         return Durability(ratio, False, said)
-    return Durability(ratio, True, f"it waits for the disk: {told}")
+    return Durability(ratio, None, f"no sign that it does not wait for the disk: {told}")
 
 
 def _unknown(why: str) -> Durability:
@@ -82,13 +95,17 @@ def of_run(run: Run) -> Mapping[Key, Durability]:
             of = ends if AGAIN in record.params else rates
             of.setdefault(key(experiment, record.runtime, record.params), {})[record.block] = rate
     found = {}
-    others = dict.fromkeys(key(asked[r.experiment], r.runtime, r.params) for r in good if own_kernel(r))
-    for runtime, place in others:
+    others: dict[Key, str] = {}
+    for record in good:
+        if own_kernel(record):
+            mode = record.tenants[0].facts.get("place.cache")
+            others[key(asked[record.experiment], record.runtime, record.params)] = str(mode or "")
+    for (runtime, place), mode in others.items():
         base = bottom, place if place in (DISK, "") else BIND
         last = ends.get(base, {})
         host = {b: math.sqrt(v * last[b]) for b, v in rates.get(base, {}).items() if b in last}
         if place != TMPFS:
-            found[runtime, place] = judged(rates.get((runtime, place), {}), host)
+            found[runtime, place] = judged(rates.get((runtime, place), {}), host, mode)
     return found
 
 

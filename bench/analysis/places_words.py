@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.analysis.overhead_words import EMULATED, change, said, span
+from bench.analysis import durability
+from bench.analysis.overhead_words import EMULATED, change, said
 from bench.analysis.places import Spot, Work
 from bench.analysis.steps import Step
 from bench.analysis.wording import sentence
@@ -78,8 +79,8 @@ def _places(of: Sequence[Named]) -> str:
             work, spot, step = of[pick(sure)[1]]
             assert step
             whose = "its" if parts else "the raw process's"
-            parts.append(f"{_article(spot)} {_moves(step, whose)} ({_what(work)}, {span(step)})")
-    return " and ".join(parts) or "no place costs the raw process anything that was seen"
+            parts.append(f"{_article(spot)} {_moves(step, whose)} ({_what(work)}{_ends(step)})")
+    return " and ".join(parts) or f"no place surely costs the raw process anything{_open(of)}"
 
 
 def _boundaries(of: Sequence[Named]) -> str:
@@ -88,22 +89,32 @@ def _boundaries(of: Sequence[Named]) -> str:
     if not of:
         return "no boundary was measured beside it"
     if not sure:
-        return "on the same file system no boundary adds time that was seen"
+        return f"on the same file system no boundary surely adds time{_open(of)}"
     work, spot, step = of[max(sure)[1]]
     assert step
-    most = f"{spot.name} on {_article(spot)} ({_what(work)}: {change(step.ratio.estimate)}, {span(step)})"
+    most = f"{spot.name} on {_article(spot)} ({_what(work)}: {change(step.ratio.estimate)}{_ends(step)})"
     return f"on the same file system a boundary adds time in {len(sure)} of {len(of)} cases, most {most}"
 
 
+def _open(of: Sequence[Named]) -> str:
+    """How many cases are undecided, as the end of a clause; "" where all are decided."""
+    count = sum(step.word == "inconclusive" for _, _, step in of if step)
+    return f" ({count} of {len(of)} cases are undecided)" if count else ""
+
+
 def _not_durable(found: Sequence[Work]) -> str:
-    seen: dict[tuple[str, str], str] = {}
-    for spot in (s for work in found for s in work.spots):
-        if spot.durability and spot.durable is False:
-            ratio = f"{spot.durability.ratio:.3g} ×"
-            seen[spot.runtime, spot.place] = f"{spot.name} on its {title(spot)} ({ratio})"
+    spots = [s for work in found for s in work.spots if s.durability and s.durable is False]
+    seen = {(s.runtime, s.place): f"{s.name} on its {title(s)} ({_why(s)})" for s in spots}
     if not seen:
         return ""
-    return f" Not durable, with more fsyncs a second than the host itself: {'; '.join(seen.values())}."
+    return f" Not durable, as a flush is not waited for: {'; '.join(seen.values())}."
+
+
+def _why(spot: Spot) -> str:
+    ratio = spot.durability.ratio if spot.durability else None
+    mode = f"QEMU's cache mode {spot.seen.cache}" if spot.seen.cache == durability.IGNORES_FLUSHES else ""
+    much = f"{ratio:.3g} × the host's fsyncs" if ratio and ratio > durability.MOST else ""
+    return ", ".join(filter(None, (much, mode)))
 
 
 def _article(spot: Spot) -> str:
@@ -118,6 +129,12 @@ def _moves(step: Step, whose: str) -> str:
     if ratio <= HALF:
         return f"divides {whose} time by {1 / ratio:.3g}"
     return f"{'adds to' if ratio > 1 else 'takes off'} {whose} time {change(ratio)}"
+
+
+def _ends(step: Step) -> str:
+    """The interval of a step, after a comma; "" where there is none."""
+    low, high = step.ratio.low, step.ratio.high
+    return "" if low is None or high is None else f", 95 % {times(low)} … {times(high)}"
 
 
 def times(ratio: float) -> str:

@@ -50,5 +50,5 @@ class Finding:
     emulated: bool = False
     """Measured on an emulated CPU: the verdict is about the limit, the speed is that of the emulator."""
     durable: bool | None = None
-    """False where it is about a disk that a sandbox with a kernel of its own does not wait for; True where it
-    does; None where that is not asked, or not known."""
+    """False where it is about a disk that a sandbox with a kernel of its own does not wait for; None where
+    that is not asked or not known."""

@@ -19,16 +19,27 @@ def times(factor):
 
 
 @pytest.mark.parametrize(
-    ("factor", "durable"), [(0.3, True), (1.0, True), (1.2, True), (1.21, False), (40, False)]
+    ("factor", "durable"), [(0.3, None), (1.0, None), (1.2, None), (1.21, False), (40, False)]
 )
 def test_more_than_a_fifth_more_fsyncs_than_the_host_is_not_durable(factor, durable):
     found = durability.judged(times(factor), HOST)
     assert found.durable is durable and found.ratio == pytest.approx(factor)
-    assert found.reason.startswith("not durable: ") is not durable
+    assert found.reason.startswith("not durable: ") is (durable is False)
+
+
+def test_a_cache_mode_that_ignores_flushes_is_not_durable_however_slow_it_is_and_others_say_nothing():
+    slow = durability.judged(times(0.03), HOST, "unsafe")
+    assert (slow.durable, slow.ratio) == (False, pytest.approx(0.03))
+    assert slow.reason.startswith("not durable: QEMU's cache mode unsafe ignores every flush; no sign")
+    assert durability.judged({}, HOST, "unsafe").durable is False
+    assert all(
+        durability.judged(times(0.9), HOST, mode).durable is None for mode in ("none", "writeback", "")
+    )
+    assert durability.judged(times(3), HOST, "unsafe").reason.startswith("not durable: 3 × the fsyncs")
 
 
 def test_the_ratio_is_within_blocks_and_its_median():
-    assert durability.judged({0: 100.0, 1: 50.0, 2: 400.0}, {0: 100.0, 1: 50.0, 2: 100.0}).durable is True
+    assert durability.judged({0: 100.0, 1: 50.0, 2: 400.0}, {0: 100.0, 1: 50.0, 2: 100.0}).durable is None
 
 
 @pytest.mark.parametrize(
@@ -42,6 +53,11 @@ def test_the_ratio_is_within_blocks_and_its_median():
 def test_without_both_rates_there_is_no_label_and_a_reason(mine, host, why):
     found = durability.judged(mine, host)
     assert (found.durable, found.ratio) == (None, None) and found.reason.endswith(why)
+
+
+def safe(case):
+    """Facts of disks that all are told to wait."""
+    return {**held(case), **({"place.cache": "none"} if "place.cache" in held(case) else {})}
 
 
 def unsafe(case, block, rng):
@@ -59,7 +75,7 @@ def findings(run, place, runtime="libvirt:micro"):
 def test_every_result_on_that_disk_carries_the_label_and_no_other_does():
     run = a_run(a_plan(), unsafe)
     assert [f.durable for f in findings(run, "root").values()] == [False, False]
-    assert [f.durable for f in findings(run, "qcow2").values()] == [True, True]
+    assert [f.durable for f in findings(run, "qcow2").values()] == [None, None]
     assert [f.durable for f in findings(run, "tmpfs").values()] == [None, None]
     assert [f.durable for f in findings(run, "root", "docker").values()] == [None, None]
     written = findings(run, "root")["places-write4k"]
@@ -68,14 +84,21 @@ def test_every_result_on_that_disk_carries_the_label_and_no_other_does():
     assert any("libvirt:micro (not durable): places-write4k" in line for line in terminal.plain([written]))
 
 
+def test_a_machine_that_is_slow_and_ignores_flushes_is_labelled_by_its_cache_mode():
+    run = a_run(a_plan(), rates({}))
+    found = findings(run, "root").values()
+    assert [f.durable for f in found] == [False, False]
+    assert all("not durable: QEMU's cache mode unsafe ignores every flush" in f.reason for f in found)
+    assert "machine on its own root (ext4) (QEMU's cache mode unsafe)." in analysis.summary(run, [])
+
+
 def test_the_conclusion_names_what_is_not_durable():
     run = a_run(a_plan(), unsafe)
     said = analysis.summary(run, analysis.analyse(run))
     assert (
-        "Not durable, with more fsyncs a second than the host itself: machine on its own root (ext4) (3.39 ×)"
-        in said
+        "Not durable, as a flush is not waited for: machine on its own root (ext4) (3.39 × the host" in said
     )
-    honest = a_run(a_plan(), rates({}))
+    honest = a_run(a_plan(), rates({}), facts=safe)
     assert "durable" not in analysis.summary(honest, analysis.analyse(honest))
 
 
@@ -94,12 +117,12 @@ def test_a_run_that_has_no_fsync_rate_of_the_host_labels_nothing_and_says_why():
     def value(case, block, rng):
         return None if case.runtime == "process" and "fsync" in case.experiment else unsafe(case, block, rng)
 
-    found = findings(a_run(a_plan(), value), "root")["places-write4k"]
+    found = findings(a_run(a_plan(), value, facts=safe), "root")["places-write4k"]
     assert (
         found.durable is None
         and "the host's fsync rate on the same file system was not measured" in found.reason
     )
-    without = findings(a_run(a_plan(WORKS[1:]), unsafe), "root")["places-write4k"]
+    without = findings(a_run(a_plan(WORKS[1:]), unsafe, facts=safe), "root")["places-write4k"]
     assert without.durable is None and "its fsync rate was not measured" in without.reason
 
 

@@ -273,7 +273,13 @@ def test_the_conclusion_says_what_the_file_system_costs_and_what_the_boundary_do
 
 def test_where_no_boundary_adds_anything_the_conclusion_says_so():
     run = a_run(a_plan(), rates({("", "root"): 1.5, ("libvirt:micro", "root"): 1.0}))
-    assert "no boundary adds time that was seen" in places_words.conclusion(looked.works(run))
+    assert "no boundary surely adds time" in places_words.conclusion(looked.works(run))
+
+
+def test_with_too_few_blocks_for_an_interval_nothing_is_sure_and_that_is_said():
+    said = places_words.conclusion(looked.works(a_run(a_plan(blocks=2), rates(COSTS))))
+    assert "no place surely costs the raw process anything (4 of 4 cases are undecided)" in said
+    assert "no boundary surely adds time (20 of 20 cases are undecided)" in said
 
 
 def test_a_finding_has_its_share_of_the_hosts_speed_and_where_its_files_were():

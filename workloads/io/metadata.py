@@ -20,7 +20,8 @@
 
 `time` is the mean of the call itself, by fio's clock: open with O_CREAT, stat, unlink; `rate` is its inverse.
 The files lie in a directory made for them in `directory`, or in BENCH_SCRATCH where that is not given;
-`io.place` says in its labels which file system that is, and which device.
+`io.place` says in its labels which file system that is, and which device. Names are looked up from that
+directory: how long its own path is, which differs between sandboxes, is no part of the time.
 """
 
 import json
@@ -39,10 +40,10 @@ ENGINES = (("filecreate", "io.create"), ("filestat", "io.stat"), ("filedelete", 
 PATIENCE = 300  # s an engine may take
 
 
-def command(engine, directory, files):
-    """The fio command of one pass. `create_on_open` keeps fio from laying the files out beforehand."""
+def command(engine, files):
+    """The fio command of one pass, where it stands. `create_on_open` keeps fio from laying the files out."""
     return [
-        "fio", "--name=bench", f"--ioengine={engine}", f"--directory={directory}", f"--nrfiles={files}",
+        "fio", "--name=bench", f"--ioengine={engine}", "--directory=.", f"--nrfiles={files}",
         "--rw=write", "--bs=4096", "--filesize=4096", "--openfiles=1", "--fallocate=none",
         "--create_on_open=1", "--thread", "--output-format=json", "--eta=never",
     ]  # fmt: skip
@@ -69,21 +70,22 @@ def main():
     args = arguments({"files": 2000, "directory": ""})
     if args["files"] < 1:
         sys.exit("files must be 1 at least")
-    directory = tempfile.mkdtemp(
-        "", "bench-names-", args["directory"] or os.environ.get("BENCH_SCRATCH", ".")
-    )
+    above = args["directory"] or os.environ.get("BENCH_SCRATCH", ".")
+    directory = os.path.abspath(tempfile.mkdtemp("", "bench-names-", above))
+    os.chdir(directory)
     try:
         place.report(place.of(directory), emit)
         await_gate()
         say({"event": "start"})
         found = []
         for engine, name in ENGINES:
-            status, output, errors = tool(command(engine, directory, args["files"]), PATIENCE)
+            status, output, errors = tool(command(engine, args["files"]), PATIENCE)
             if status:
                 sys.exit(f"fio failed with {status}: {errors.strip()} {output.strip()[:2000]}")
             found += translate(output, name, args["files"])
         say({"event": "end"})
     finally:
+        os.chdir("/")
         shutil.rmtree(directory)
     for observation in found:
         emit(*observation)
