@@ -120,6 +120,9 @@ def _evaluate(run: Run, claim: Claim) -> Evaluated:
             return Evaluated(claim, "not applicable", None, f"{runtime} was not started in this run")
         if runtime in run.plan.emulated:
             return Evaluated(claim, "not applicable", None, f"{runtime} ran on an emulated CPU")
+        lacking = [s for s in run.plan.skipped if s.case.runtime == runtime and not s.case.params]
+        if lacking and not any(r.runtime == runtime for r in unvaried(run)):
+            return Evaluated(claim, "not applicable", None, f"{runtime}: {lacking[0].cause}")
     return decided(claim, _ratio(run, claim), claim.factor)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from test_analysis_starts import a_plan, a_run
 
 from bench.analysis.claims import Cited
 from bench.analysis.start_claims import Claim, evaluate
+from bench.model import Skipped
 
 CLAIM = Claim("P", "process", "docker", 5, Cited(by="somebody"))
 
@@ -40,6 +42,17 @@ def test_an_emulated_machine_stands_for_none_and_what_was_not_started_is_said():
     assert found.word == "not applicable" and "emulated" in found.reason
     (found,) = evaluate(run_with(8, 0.1), [Claim("P", "process", "vagrant", 1, Cited(by="x"))])
     assert found.word == "not applicable" and "vagrant was not started" in found.reason
+
+
+def test_a_runtime_that_could_not_be_started_says_why():
+    run = run_with(8, 0.1)
+    (case,) = [c for c in run.plan.cases if c.runtime == "docker"]
+    plan = replace(run.plan, skipped=(Skipped(case, "not testable", "it answers nobody", "start it"),))
+    without = replace(run, plan=plan, records=tuple(r for r in run.records if r.runtime != "docker"))
+    (found,) = evaluate(without, [CLAIM])
+    assert (found.word, found.reason) == ("not applicable", "docker: it answers nobody")
+    (found,) = evaluate(replace(run, plan=plan), [CLAIM])
+    assert found.word == "reproduced"
 
 
 def test_a_few_blocks_decide_nothing():
