@@ -11,8 +11,11 @@ from bench.errors import HostError, SandboxError, UsageError
 from bench.host.vm import segment, storage, vagrant
 from bench.model import Tenant
 
-# Vagrant escapes no backslash: a text with "\n" in two characters cannot be told from a line end.
-texts = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda t: "\\" not in t)
+# Vagrant escapes no backslash and not its word for a comma: a text with either of them, or with "\n" in two
+# characters, cannot be told from what it stands for.
+texts = st.text(st.characters(exclude_categories=["Cs"])).filter(
+    lambda t: "\\" not in t and vagrant.COMMA not in t
+)
 words = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1)
 
 
