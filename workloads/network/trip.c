@@ -38,7 +38,6 @@ same arguments. The two ends run on `cpu` and `server_cpu`: on one CPU and on tw
 #include "_path.h"
 #include "_sockets.h"
 
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -202,12 +201,12 @@ static void go(pid_t server)
 static pid_t child(void)
 {
     int fd = waiting(&where);
-    pid_t server = fork();
+    pid_t parent = getpid(), server = fork();
     if (server < 0)
         failed("no process for the server:");
     if (server == 0) {
         litter = NULL;
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        end_with(parent);
         serve(fd);
     }
     close(fd);
