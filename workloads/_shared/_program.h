@@ -14,6 +14,7 @@ All of it is inline, so that a program that needs only a part compiles without a
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,6 +51,13 @@ static inline void remove_litter(void)
 {
     if (litter)
         unlink(litter);
+}
+
+/* In a child: end with the parent, also where that ended before this one came to run for the first time. */
+static inline void end_with(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
+        _exit(0);
 }
 
 static inline void refuse(const char *what, const char *word)

@@ -65,12 +65,13 @@ static void bounded(void)
 static void explode(void)
 {
     while (!shared->stop) {
+        pid_t parent = getpid();
         pid_t pid = __sync_fetch_and_add(&shared->forks, 1) < (long)most ? fork() : -1;
         if (pid < 0) {
             __sync_fetch_and_sub(&shared->forks, 1);
             usleep(1000);
-        } else if (pid == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL))
-            break;
+        } else if (pid == 0)
+            end_with(parent);
     }
     _exit(0);
 }
@@ -87,7 +88,7 @@ static void phase(const char *name, double seconds, double begun)
 {
     char labels[96];
     long last = 0, count = seconds / window + 0.5 < 1 ? 1 : (long)(seconds / window + 0.5);
-    pid_t first;
+    pid_t first, parent = getpid();
     if (seconds <= 0)
         return;
     shared->stop = 0;
@@ -99,7 +100,7 @@ static void phase(const char *name, double seconds, double begun)
     if (first == 0) {
         signal(SIGCHLD, SIG_IGN); /* nobody waits for the dead */
         signal(SIGTERM, SIG_DFL);
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        end_with(parent);
         setpgid(0, 0);
         explode();
     }

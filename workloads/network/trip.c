@@ -40,7 +40,6 @@ address has a name for the host, `net.lookup.time` is what asking for it took, o
 #include "_path.h"
 #include "_sockets.h"
 
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -206,12 +205,12 @@ static void go(pid_t server)
 static pid_t child(void)
 {
     int fd = waiting(&where);
-    pid_t server = fork();
+    pid_t parent = getpid(), server = fork();
     if (server < 0)
         failed("no process for the server:");
     if (server == 0) {
         litter = NULL;
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        end_with(parent);
         serve(fd);
     }
     close(fd);

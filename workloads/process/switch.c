@@ -16,15 +16,13 @@ numbers, several times apart: where a placement cannot be had, there is none.
 */
 #include "../_shared/_batches.h"
 
-#include <sys/prctl.h>
-
 static const char *partner = "same";
 static int there[2], back[2];
 
-static void echo(void)
+static void echo(pid_t parent)
 {
     char byte;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    end_with(parent);
     close(there[1]);
     close(back[0]);
     while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
@@ -64,13 +62,13 @@ int main(int argc, char **argv)
     const struct argument known[] = {USUAL_ARGUMENTS, {"partner", NULL, &partner}};
     const char *reason;
     struct timing found;
-    pid_t other;
+    pid_t other, parent = getpid();
     parse(argc, argv, known, COUNT(known));
     signal(SIGTERM, stop);
     if (pipe(there) || pipe(back) || (other = fork()) < 0)
         failed("no partner:");
     if (other == 0)
-        echo();
+        echo(parent);
     close(there[0]);
     close(back[1]);
     reason = place(other);
