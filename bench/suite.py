@@ -20,7 +20,6 @@ from bench.model import (
     INSTANCES,
     LAYER,
     MARKERS,
-    MODE,
     Experiment,
     Judgement,
     Scalar,
@@ -202,11 +201,9 @@ class _Reader:
         entry, grace = experiment.params.get(ENTRY, ()), experiment.params.get(GRACE, ())
         if entry and not set(entry) <= set(ENTRIES):
             raise self.fail(f"'{ENTRY}' is one of: {', '.join(ENTRIES)}", ENTRY)
-        if complaint := factors.complaint(experiment.params) or places.complaint(experiment.params):
-            raise self.fail(complaint[1], complaint[0])
-        for name in experiment.params.get(MODE, ()):
-            if name not in modes.MODES:
-                raise self.fail(f"unknown mode '{name}'{nearest(str(name), modes.MODES)}", MODE)
+        for room in (factors, places, modes):
+            if complaint := room.complaint(experiment.params):
+                raise self.fail(complaint[1], complaint[0])
         count = experiment.params.get(INSTANCES, ())
         if (kind == "density") is not bool(count) or not all(type(n) is int and n >= 3 for n in count):
             wanted = f"an experiment on density, and no other, has '{INSTANCES}', at least 3"

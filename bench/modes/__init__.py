@@ -8,7 +8,7 @@ one context manager that opens the client's sandbox with a server to visit.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -79,6 +79,12 @@ MODES = {one.name: one for one in (
          "a virtual network card, QEMU's own network and the host's loopback", "machines:user"),
 )}  # fmt: skip
 """In the order of a report: what is expected to be fast first."""
+
+
+def complaint(params: Mapping[str, Sequence[Scalar]]) -> tuple[str, str] | None:
+    """The param and what is wrong with it, where an experiment names a mode that is none."""
+    wrong = [str(name) for name in params.get(MODE, ()) if name not in MODES]
+    return (MODE, f"unknown mode '{wrong[0]}'{nearest(wrong[0], MODES)}") if wrong else None
 
 
 def find(name: Scalar) -> Mode:
