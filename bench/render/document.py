@@ -262,6 +262,8 @@ def _trials(f: Finding) -> Value:
 
 def _evidence(name: str, value: Scalar | None, units: Mapping[str, str]) -> str:
     bare = name.removeprefix("fact:")
+    if bare == "net.mtu" and isinstance(value, (int, float)):  # as every tool tells it: 1500, not 1.46 KiB
+        return f"{value:.0f}{numbers.SPACE}bytes"
     seconds = name in SECONDS or name.startswith(("start.", "stop.", "added", "gigabyte."))
     unit = "s" if seconds else units.get(bare) or units.get(bare.removeprefix("guest."), "")
     if not unit and ".stall." in f".{bare}.":
