@@ -16,8 +16,8 @@ TRIP, BULK = "mode-trip", "mode-bulk"
 _TOKEN = re.compile(r"^isob[0-9a-f]{6}(.)$")
 _BRIDGE = re.compile(r"^br-[0-9a-f]{12}$")
 WITNESSES = {
-    "path.packets": "{value:.0f} packets were seen there",
-    "path.connections": "{value:.0f} connections met the rule",
+    "path.packets": "packets seen there: {value:.0f}",
+    "path.connections": "connections that met the rule: {value:.0f}",
     "path.cpu": "the process in between used {value:.2f} s of CPU time",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -18,6 +19,7 @@ from bench.errors import SuiteError, UsageError
 from bench.feasible import Host
 from bench.model import AGAIN, MODE, NETWORK, Case, Exit, Skipped, Tenant
 from bench.render import document, html
+from bench.render.figures.modes import ticks
 
 MULTIPLES = {"unix": 0.6, "host": 1.0, "veth": 1.3, "bridge": 1.5, "nat": 1.6, "proxy": 4.0}
 
@@ -188,7 +190,7 @@ def test_placement_mtu_offloads_and_the_way_are_evidence():
     }  # fmt: skip
     assert wanted.items() <= one.evidence.items()
     assert "4 times the loopback" in one.reason and "+36.00 µs" in one.reason
-    assert "1000 packets were seen there" in one.reason and "0.25 s of CPU time" in one.reason
+    assert "packets seen there: 1000" in one.reason and "0.25 s of CPU time" in one.reason
     assert "docker-proxy" in one.reason
 
 
@@ -322,6 +324,16 @@ def test_the_picture_has_both_panels_in_one_order_with_values_and_multiples(run)
     )
     assert len(names) == 7 + 4
     assert any(re.search(r"µs ×(3\.9|4)", x) for x in labels)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [(11, 43, [15, 20, 30, 40]), (0.9, 12, [1, 2, 5, 10]), (8, 900, [10, 30, 100, 500])],
+)
+def test_ticks_are_round_and_apart(low, high, wanted):
+    found = ticks(low, high)
+    assert found == pytest.approx(wanted)
+    assert all(math.log(b / a) >= math.log(high / low) / 6 for a, b in itertools.pairwise(found))
 
 
 def test_a_run_without_modes_says_nothing_of_them():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ def _place(finding: Finding) -> tuple[bool, float]:
 
 
 def _panel(axes: Any, of: Sequence[Finding], label: str, factor: float) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_xscale("log")
     for place, finding in enumerate(of):
@@ -57,11 +58,23 @@ def _panel(axes: Any, of: Sequence[Finding], label: str, factor: float) -> None:
         axes.axvline(base.measured.estimate * factor, color=sentinel("rule"), linewidth=1, zorder=1)
     axes.set_yticks(range(len(of)), [f.label + (" (emulated)" if f.emulated else "") for f in of])
     axes.set_ylim(len(of) - 0.4, -0.6)
-    axes.xaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(FixedLocator(ticks(*axes.get_xlim())))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(label)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two ends of a logarithmic axis, the roundest first, none too near to another."""
+    found: list[float] = []
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digit in (1, 2, 5, 3, 1.5, 7, 4):
+        for value in (digit * 10.0**decade for decade in decades):
+            apart = all(abs(math.log(value / other)) >= math.log(high / low) / 6 for other in found)
+            if low <= value <= high and apart:
+                found.append(value)
+    return sorted(found)
 
 
 def _row(axes: Any, place: int, finding: Finding, factor: float) -> None:
