@@ -15,6 +15,7 @@ from bench.modes import REFERENCE, Mode
 TRIP, BULK = "mode-trip", "mode-bulk"
 _TOKEN = re.compile(r"^isob[0-9a-f]{6}(.)$")
 _BRIDGE = re.compile(r"^br-[0-9a-f]{12}$")
+_UNITS = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
 WITNESSES = {
     "path.packets": "packets seen there: {value:.0f}",
     "path.connections": "connections that met the rule: {value:.0f}",
@@ -60,14 +61,17 @@ def _ends(times: Interval) -> str:
 
 
 def _more(added: Interval) -> str:
-    """What is added, with its sign: "+2.99 µs (95 % +2.85 … +3.14 µs)"."""
+    """What is added, with its sign: "+2.99 µs (95 % +2.85 … +3.14 µs)", in ms or s where it is that much."""
+    most = max(abs(end) for end in (added.estimate, added.low, added.high) if end is not None)
+    unit, factor = next((u, f) for u, f in _UNITS if most * f >= 1 or u == "µs")
+    text = f"{_signed(added.estimate * factor)} {unit}"
     if added.low is None or added.high is None:
-        return f"{_signed(added.estimate)} µs"
-    return f"{_signed(added.estimate)} µs (95 % {_signed(added.low)} … {_signed(added.high)} µs)"
+        return text
+    return f"{text} (95 % {_signed(added.low * factor)} … {_signed(added.high * factor)} {unit})"
 
 
-def _signed(seconds: float) -> str:
-    text = f"{1e6 * seconds:+.2f}"
+def _signed(number: float) -> str:
+    text = f"{number:+.2f}"
     return "0.00" if float(text) == 0 else text.replace("-", "−")
 
 

@@ -179,6 +179,7 @@ def test_the_cpu_time_of_a_gigabyte_is_what_the_whole_host_was_busy():
     assert found["mode/mode-bulk.cpu/veth"].deviation.estimate == pytest.approx(1.0)
     assert found["mode/mode-bulk/veth"].deviation.estimate == pytest.approx(-0.5)
     assert "added" not in found["mode/mode-bulk/veth"].evidence
+    assert "; +750.00 ms (95 % " in found["mode/mode-bulk.cpu/veth"].reason
 
 
 def test_placement_mtu_offloads_and_the_way_are_evidence():
