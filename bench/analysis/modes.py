@@ -70,8 +70,10 @@ def cost(record: TrialRecord, series: Series) -> float | None:
     """
     moved = seconds(record, "net.bytes")
     total, idle = (_gone(series, record, f"host.cpu.{name}") for name in ("total", "idle"))
-    stolen = _gone(series, record, "host.cpu.steal") or 0.0
-    return None if not moved or total is None or idle is None else GIGA * (total - idle - stolen) / moved
+    stolen = _gone(series, record, "host.cpu.steal")
+    if not moved or total is None or idle is None or stolen is None:
+        return None
+    return GIGA * (total - idle - stolen) / moved
 
 
 def _gone(series: Series, record: TrialRecord, metric: str) -> float | None:
@@ -95,11 +97,15 @@ class _Table:
         return {r.block: v for r in of if (v := self.question.number(r)) is not None and v > 0}
 
     def _reference(self) -> tuple[list[float], Values]:
-        """ln of the loopback at the end of each block over that at its start, and what stands for both."""
-        first = self.values[REFERENCE]
+        """ln of the loopback at the end of each block over that at its start, and what stands for both.
+
+        A block that lacks one of the two has no reference.
+        """
         last = self._values(self.records[REFERENCE], again=True)
-        drift = [math.log(last[b] / v) for b, v in first.items() if b in last]
-        return drift, {b: math.sqrt(v * last.get(b, v)) for b, v in first.items()}
+        both = {b: (v, last[b]) for b, v in self.values[REFERENCE].items() if b in last}
+        return [math.log(w / v) for v, w in both.values()], {
+            b: math.sqrt(v * w) for b, (v, w) in both.items()
+        }
 
     def findings(self) -> list[Finding]:
         found = []

@@ -114,7 +114,8 @@ def _trial(
         seen.append(Observation(0.9, "net.bytes", number, "bytes"))
         for at, total, idle in ((0.0, 100.0, 50.0), (1.0, 102.0, 50.5)):
             samples += [Sample(at, "", "host", "host.cpu.total", total),
-                        Sample(at, "", "host", "host.cpu.idle", idle)]  # fmt: skip
+                        Sample(at, "", "host", "host.cpu.idle", idle),
+                        Sample(at, "", "host", "host.cpu.steal", 7.0)]  # fmt: skip
     tenant = TenantRecord(
         name="a", effective={}, exit=Exit("exited", 0), started=0.1, ended=1.0, observations=tuple(seen),
         facts={"server.cpus": "0", "path.packets": 1000.0, **facts},

@@ -157,6 +157,15 @@ def test_the_loopback_at_the_end_of_a_block_counts_as_much_as_at_its_start():
     assert "differ by up to 21 %" in found["mode/mode-trip/loopback"].reason
 
 
+def test_a_block_without_a_loopback_at_its_end_is_compared_with_nothing():
+    def value(case, block, rng):
+        return None if AGAIN in case.params and block == 2 else 10e-6
+
+    found = by_id(a_run(a_plan(text=TRIP), value))
+    assert found["mode/mode-trip/veth"].measured.n == 5
+    assert found["mode/mode-trip/veth"].deviation.n == 4
+
+
 def test_the_interval_of_a_ratio_is_of_student_over_blocks():
     def value(case, block, rng):
         return 10e-6 * (math.exp((0.1, 0.2, 0.3, 0.4, 0.5)[block]) if case.params[MODE] == "veth" else 1.0)
