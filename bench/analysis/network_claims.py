@@ -19,13 +19,13 @@ from bench.analysis.measures import Question, measure
 from bench.analysis.ratios import Wanted, held
 from bench.analysis.starts import counted
 from bench.analysis.stats import interval
+from bench.model import MODE
 from bench.published import rows
 
 if TYPE_CHECKING:
     from bench.analysis.series import Series
     from bench.frames import Run
 
-PARAM = "mode"
 TRIP, BULK = "mode-trip", "mode-bulk"
 NAMES = {
     "loopback": "the loopback", "host": "a container on the host’s network", "veth": "a veth to a namespace",
@@ -98,12 +98,12 @@ def _evaluate(run: Run, series: Series, way: Way) -> Evaluated:
 
 def _missing(run: Run, way: Way) -> str:
     """Why the run has nothing to compare; "" where it has."""
-    if not any(PARAM in case.params for case in run.plan.cases):
+    if not any(MODE in case.params for case in run.plan.cases):
         return _NOT
     if not (planned := [c for c in run.plan.cases if c.experiment == way.experiment]):
         return unmeasured(way.experiment, run)
     for mode in (way.slower, way.faster):
-        of = [c for c in planned if c.params.get(PARAM) == mode]
+        of = [c for c in planned if c.params.get(MODE) == mode]
         if not of:
             return f"{NAMES[mode]}: {_left_out(run, way, mode)}"
         if all(c.runtime in run.plan.emulated for c in of):
@@ -114,21 +114,25 @@ def _missing(run: Run, way: Way) -> str:
 def _left_out(run: Run, way: Way, mode: str) -> str:
     """Why the plan has no case of that way."""
     for one in run.plan.skipped:
-        if one.case.experiment == way.experiment and one.case.params.get(PARAM) == mode:
+        if one.case.experiment == way.experiment and one.case.params.get(MODE) == mode:
             return one.cause
     of = [e for e in run.plan.suite.experiments if e.name == way.experiment]
-    asked = any(mode in e.params.get(PARAM, ()) for e in of)
+    asked = any(mode in e.params.get(MODE, ()) for e in of)
     return "not in this run" if asked else "not measured by this suite"
 
 
 def _logs(run: Run, series: Series, name: str, mode: str) -> dict[int, float]:
-    """ln of the time of one operation by that way, but for a constant, block by block."""
+    """ln of the time of one operation by that way, but for a constant, block by block.
+
+    A block that lacks one of the trials planned for it, such as one of the loopback's two, has none.
+    """
+    planned = sum(c.experiment == name and c.params.get(MODE) == mode for c in run.plan.cases)
     experiment = next(e for e in run.plan.suite.experiments if e.name == name)
     question = Question(experiment.verdict, {}, experiment.settle, True)
     found: dict[int, list[float]] = {}
     for record in counted(run):
-        if record.experiment == name and record.params.get(PARAM) == mode and record.status == "ok":
+        if record.experiment == name and record.params.get(MODE) == mode and record.status == "ok":
             value = measure(question, record, series).value
             if value is not None and value > 0 and math.isfinite(value):
                 found.setdefault(record.block, []).append(cost(experiment, value))
-    return {block: fmean(values) for block, values in found.items()}
+    return {block: fmean(values) for block, values in found.items() if len(values) == planned}

@@ -87,6 +87,14 @@ def test_an_order_that_holds_is_reproduced_and_the_loopback_counts_with_both_end
     assert one(found, "a veth").measured.n == BLOCKS
 
 
+def test_a_block_that_lacks_the_loopback_at_its_end_is_compared_with_nothing():
+    run = run_of()
+    ends = {c.id for c in run.plan.cases if AGAIN in c.params}
+    kept = [r for r in run.records if not (r.case in ends and r.block == 2)]
+    found = claims(replace(run, records=tuple(kept)))
+    assert one(found, "a veth").measured.n == BLOCKS - 1
+
+
 @pytest.mark.parametrize(
     ("times", "words"),
     [
