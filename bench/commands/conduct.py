@@ -178,7 +178,7 @@ def conclude(directory: RunDirectory, began: float, *, as_json: bool, report: bo
 def analyse(path: Path, *, as_json: bool, undecided: bool = False) -> int:
     """Judge the run at `path`, store the findings, print them; the exit status as `_status` says."""
     from bench import analysis, frames
-    from bench.render import terminal
+    from bench.render import prose, terminal
 
     directory = store.open_run(path)
     loaded = frames.load(path)
@@ -193,9 +193,9 @@ def analyse(path: Path, *, as_json: bool, undecided: bool = False) -> int:
         from rich.console import Console
 
         Console().print(terminal.table(found))
-        click.echo(conclusion)
+        click.echo("\n".join(prose.sentences(conclusion)))
     else:
-        click.echo("\n".join([*terminal.plain(found), conclusion]))
+        click.echo("\n".join([*terminal.plain(found), *prose.sentences(conclusion)]))
     return _status(found) if loaded.plan.suite.kind == "limits" else _finished(found)
 
 

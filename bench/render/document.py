@@ -117,7 +117,8 @@ class Document:
     """That of the suite, which decides what a table says: one of the kinds of `Suite`."""
     title: str
     question: str
-    conclusion: str
+    conclusion: tuple[str, ...]
+    """Sentences, the most important first."""
     emulation: str
     """What to know of emulated machines before any number is read; "" where there are none."""
     counts: tuple[tuple[Mark, int], ...]
@@ -162,7 +163,9 @@ def build(run: Run) -> Document:
         kind=run.plan.suite.kind,
         title=run.plan.suite.title,
         question=run.plan.suite.question,
-        conclusion=run.conclusion.removesuffix(note).rstrip() or prose.outcome(run.finding_list),
+        conclusion=prose.sentences(
+            run.conclusion.removesuffix(note).rstrip() or prose.outcome(run.finding_list)
+        ),
         emulation=note,
         counts=tuple(prose.counts(run.finding_list)),
         columns=cols,

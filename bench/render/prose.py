@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,11 @@ def listed(words: Iterable[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     items = list(words)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def sentences(text: str) -> tuple[str, ...]:
+    """A text cut after every full stop that a capital letter or a digit follows; ("",) for none."""
+    return tuple(re.split(r"(?<=\.) +(?=[A-Z0-9“])", text))
 
 
 def outcome(findings: Sequence[Finding]) -> str:

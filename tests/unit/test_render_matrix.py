@@ -118,3 +118,16 @@ def test_gaps_with_different_causes_stay_apart():
         {},
     )
     assert [g.cause for g in found] == ["a", "b"]
+
+
+def test_a_text_is_cut_into_its_sentences_and_nothing_is_lost():
+    text = "It takes 0.2 ms (95 % 0.1 … 0.3). 3 of 4 held; one did not. “Not durable” is docker-vm."
+    assert prose.sentences(text) == (
+        "It takes 0.2 ms (95 % 0.1 … 0.3).", "3 of 4 held; one did not.", "“Not durable” is docker-vm.",
+    )  # fmt: skip
+    assert prose.sentences("") == ("",)
+
+
+@given(st.text(alphabet="aB. 1"))
+def test_sentences_joined_are_the_text_again_but_for_runs_of_spaces(text):
+    assert " ".join(prose.sentences(text)).split() == text.split()
