@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from bench.model import (
+    ATTACH,
+    ATTACHES,
     CACHE,
     CACHES,
     CONCURRENCY,
@@ -36,7 +38,7 @@ def complaint(params: Mapping[str, Sequence[Scalar]]) -> tuple[str, str] | None:
     present = [name for name in FACTORS if name in params]
     if len(present) > 1 or (present and ENTRY in params):
         return present[0], f"one of {', '.join((*FACTORS, ENTRY))} to an experiment"
-    words: Mapping[str, Sequence[str]] = {NETWORK: NETWORKS, CACHE: CACHES}
+    words: Mapping[str, Sequence[str]] = {NETWORK: NETWORKS, CACHE: CACHES, ATTACH: ATTACHES}
     least = {CONCURRENCY: 1, RESIDENTS: 0}
     for name in present:
         if name in words and not set(params[name]) <= set(words[name]):
@@ -73,6 +75,8 @@ def not_offered(case: Case, runtime: Offering) -> str | None:
             return "its network is not its own, and cannot be chosen"
         only = " and ".join(n for n in NETWORKS if n in runtime.networks)
         return f"it has no network '{case.params[NETWORK]}', only {only}"
+    if name == ATTACH and runtime.own_kernel:
+        return "a machine has a kernel of its own, which knows nothing of this one's control groups"
     if name != NETWORK and runtime.own_kernel:
         return "a machine has memory and a page cache of its own, which this does not reach"
     return None
@@ -110,6 +114,7 @@ LEVELS: Mapping[str, Words] = {
     CONCURRENCY: lambda v: f"{v} at once",
     RESIDENTS: lambda v: f"{v} residents",
     CACHE: lambda v: f"{v} page cache",
+    ATTACH: lambda v: {"first": "first to enter a group", "next": "next to enter a group"}[str(v)],
 }
 """A level in words, by factor."""
 

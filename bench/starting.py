@@ -23,7 +23,9 @@ from bench.asking import SOCKET, FailedStartError, ask, reach
 from bench.collectors import Collector
 from bench.engine import Interrupted, broken
 from bench.errors import BenchError, SuiteError
+from bench.host.cgroups import attaching
 from bench.model import (
+    ATTACH,
     CONCURRENCY,
     ENTRY,
     GRACE,
@@ -97,6 +99,8 @@ class Starter:
                 with self._around(case, arena, command) as seen:
                     speed = Sample(0.0, "", "spin", "spin.loop", calibration.spin())
                     sampler.begin()
+                    if case.params.get(ATTACH) == "next" and arena.guard:
+                        attaching.wait(arena.guard.cgroups)  # where nobody may make a group, nobody waits
                     origin = self._clock()
                     tenants, reason = self._starts(case, arena, command)
                     ended = self._clock()

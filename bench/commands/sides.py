@@ -16,7 +16,7 @@ from bench.comparison.between import Anchored
 from bench.errors import RunFormatError, UsageError
 from bench.frames import Run
 from bench.host.facts import VERSION
-from bench.model import Comparison, Policy, Ratio, Scalar
+from bench.model import ATTACH, ATTACHES, Comparison, Policy, Ratio, Scalar
 
 INSIDE = (
     "engine.version", "engine.storage", "engine.cgroup_driver", "engine.cgroup_version",
@@ -39,6 +39,8 @@ class Side:
     """Versions of what carried the runtimes out, by its name; inside a machine behind the runtime's."""
     images: frozenset[str]
     policy: Mapping[str, Policy]
+    attach: Scalar = ATTACHES[0]
+    """Whether its starts came after somebody else had entered a control group: one of `ATTACHES`."""
     reference: str = ""
     """What the reference is pinned to; "" where there is none."""
     code: Ratios = field(default_factory=dict)
@@ -85,6 +87,10 @@ def refuse(first: Side, second: Side) -> None:
     if first.images != second.images:
         a, b = (", ".join(sorted(side.images)) or "none" for side in (first, second))
         differing.append(f"image: {a} / {b}")
+    if first.attach != second.attach:
+        differing.append(
+            f"attach (see docs/method.md): {first.attach} / {second.attach}"
+        )
     if differing:
         listed = "\n  ".join(differing)
         raise UsageError(f"{first.id} and {second.id} cannot be compared, they differ in:\n  {listed}",
@@ -120,8 +126,8 @@ def _of_comparison(run: Run, found: Comparison) -> Side:
     images = frozenset(part for part in found.image.split(", ") if part)
     state, programs = _state(run)
     return Side(
-        run.id, title, run.host.identity, state, programs, images, found.policy, found.reference,
-        code, again, raw, void, middle,
+        run.id, title, run.host.identity, state, programs, images, found.policy,
+        run.plan.cases[0].params.get(ATTACH, ATTACHES[0]), found.reference, code, again, raw, void, middle,
     )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from bench.model.asked import (
     AGAIN,
     AGGRESSOR,
+    ATTACH,
+    ATTACHES,
     AXES,
     CACHE,
     CACHES,
@@ -82,6 +84,8 @@ from bench.model.meant import (
 __all__ = [
     "AGAIN",
     "AGGRESSOR",
+    "ATTACH",
+    "ATTACHES",
     "AXES",
     "CACHE",
     "CACHES",

@@ -13,12 +13,16 @@ ENTRY, GRACE = "entry", "grace"
 ENTRIES = ("exec", "shell")
 """The first process is the payload, through `exec` of a shell; or the shell, which waits for the payload."""
 
-NETWORK, CONCURRENCY, RESIDENTS, CACHE = FACTORS = ("network", "concurrency", "residents", "cache")
+FACTORS = ("network", "concurrency", "residents", "cache", "attach")
 """Params of an experiment on what changes a start: the sandbox's network, how many are requested at once, how
-many idle ones are there already, and whether the image's files are in the page cache."""
+many idle ones are there already, whether the image's files are in the page cache, and whether the kernel has
+just let another process into a control group."""
+NETWORK, CONCURRENCY, RESIDENTS, CACHE, ATTACH = FACTORS
 NETWORKS = ("none", "bridge", "port")
 """No link; a link to a bridge of the run's own; the same with a port published on 127.0.0.1."""
 CACHES = ("warm", "cold")
+ATTACHES = ("first", "next")
+"""Nobody has entered a control group just before; or somebody has, so that the kernel need not wait again."""
 PORT = 8080
 """The TCP port inside on which the payload listens as well, where the network is a factor."""
 HOOKS = "hooks"

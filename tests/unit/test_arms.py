@@ -44,6 +44,11 @@ def test_the_reference_and_the_raw_process_are_there_twice():
     assert [a.role for a in made] == ["reference", "candidate", "repeat", "raw", "raw repeat"]
 
 
+def test_every_arm_alike_starts_right_after_somebody_entered_a_group():
+    made = arms.plan(STARTUP, arms.of("docker", "docker:crun"), seed=1, blocks=1)
+    assert [dict(c.params) for c in made.cases] == [{"attach": "next"}] * 5
+
+
 def test_a_suite_of_limits_cannot_be_compared_by_its_starts():
     with pytest.raises(UsageError, match="no starts to compare"):
         arms.plan(suite.load("cgroups"), arms.of("docker", "docker"), seed=1, blocks=1)

@@ -183,6 +183,12 @@ def test_runs_of_other_machines_or_images_are_refused_with_both_values(runs, tmp
     assert "secret" not in done.output
 
 
+def test_starts_that_were_asked_for_in_another_way_are_refused(runs, tmp_path):
+    done = compare(runs["old"], put_starts(tmp_path, 1.0))
+    assert done.exit_code == 2
+    assert "attach (see docs/method.md): next / first" in done.output
+
+
 def test_a_state_that_differs_is_shown_and_refuses_nothing(runs, tmp_path):
     other = a_run(tmp_path, 120, host=HostFacts(HOST.identity, {"load.1min": 7.5}, {}), seed=8)
     concluded(other)

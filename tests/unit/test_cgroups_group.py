@@ -8,7 +8,7 @@ import pytest
 from cgroup_trees import Tree
 
 from bench.errors import HostError, LimitNotSetError
-from bench.host.cgroups import Group, bounds, detect, guard, restore, unbounded
+from bench.host.cgroups import Group, attaching, bounds, detect, guard, restore, unbounded
 
 DEVICE = "8:0"
 WANTED = {
@@ -171,3 +171,19 @@ def test_what_a_guard_cannot_bound_is_said(tmp_path):
     Tree(tmp_path, "v2")
     (tmp_path / "sys/fs/cgroup/cgroup.controllers").write_text("cpu\n")
     assert [m.what for m in unbounded(detect(tmp_path, uid=0))] == ["memory", "pids"]
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2", "hybrid"])
+def test_the_wait_is_taken_by_entering_the_group_that_this_process_is_in(tmp_path, kind):
+    tree = Tree(tmp_path, kind, own="/mine")
+    tree.add("mine")
+    attaching.wait(detect(tmp_path, uid=0))
+    entered = [p for p in (tmp_path / "sys/fs/cgroup").rglob("cgroup.procs") if p.read_text() == "0"]
+    assert [p.parent.name for p in entered] == ["mine"]
+
+
+def test_a_process_in_no_group_cannot_take_the_wait(tmp_path):
+    Tree(tmp_path, "v1")
+    (tmp_path / "proc/self/cgroup").write_text("")
+    with pytest.raises(HostError, match="no control group"):
+        attaching.wait(detect(tmp_path, uid=0))

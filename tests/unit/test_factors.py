@@ -32,6 +32,7 @@ def a_host(tmp_path, total, available):
     [
         ({"network": ["none", "host"]}, "none, bridge, port"),
         ({"cache": ["lukewarm"]}, "warm, cold"),
+        ({"attach": ["last"]}, "first, next"),
         ({"concurrency": [0]}, "from 1 to"),
         ({"concurrency": [2.5]}, "whole number"),
         ({"residents": [-1]}, "from 0 to"),
@@ -54,7 +55,13 @@ def test_a_suite_with_such_a_level_is_refused_with_its_line():
 def test_what_the_shipped_suite_asks_for_is_accepted_and_start_stays_first():
     assert STARTUP.experiments[0].name == "start" and not STARTUP.experiments[0].params
     varied = [e for e in STARTUP.experiments if factors.factor(e.params)]
-    assert [factors.factor(e.params) for e in varied] == ["network", "concurrency", "residents", "cache"]
+    assert [factors.factor(e.params) for e in varied] == [
+        "network",
+        "concurrency",
+        "residents",
+        "cache",
+        "attach",
+    ]
     assert all(e.claim and e.blocks for e in varied)
 
 
@@ -67,6 +74,7 @@ def test_a_quick_run_has_fewer_levels_and_blocks():
     assert levels == {
         ("network", "none"), ("network", "bridge"), ("network", "port"), ("concurrency", 1),
         ("concurrency", 4), ("residents", 0), ("residents", 5), ("cache", "warm"), ("cache", "cold"),
+        ("attach", "first"), ("attach", "next"),
     }  # fmt: skip
     per_case = {c.id: sum(t.case == c.id for t in made.trials) for c in made.cases}
     assert {per_case[c.id] for c in made.cases if factors.factor(c.params)} == {3}

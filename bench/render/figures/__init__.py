@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.model import CACHE, NETWORK, RESIDENTS, Finding
+from bench.model import ATTACH, CACHE, NETWORK, RESIDENTS, Finding
 from bench.render.figures import (
     bars,
     density,
@@ -46,7 +46,7 @@ BY_SECTION: Mapping[str, tuple[Draw, ...]] = {
     "visibility": (visibility.blocks,),
     "modes": (modes.ways,),
     "start": (starts.distributions, starts.phases, timeline.draw, effort.draw),
-    "factors": (factors.concurrency, *map(factors.levels, (NETWORK, RESIDENTS, CACHE))),
+    "factors": (factors.concurrency, *map(factors.levels, (NETWORK, RESIDENTS, CACHE, ATTACH))),
 }
 
 

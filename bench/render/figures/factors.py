@@ -9,7 +9,7 @@ from typing import Any
 from bench.analysis.factors import answers
 from bench.analysis.starts import seconds
 from bench.factors import level
-from bench.model import CACHE, CONCURRENCY, NETWORK, RESIDENTS, Finding, TrialRecord
+from bench.model import ATTACH, CACHE, CONCURRENCY, NETWORK, RESIDENTS, Finding, TrialRecord
 from bench.render.figures.material import Material
 from bench.render.figures.starts import every_dot
 from bench.render.figures.svg import Figure, finish, legend, sheet, sideways
@@ -22,6 +22,7 @@ _TITLES = {
     NETWORK: "Start by network.",
     RESIDENTS: "Start beside residents.",
     CACHE: "Start by page cache.",
+    ATTACH: "Start by who enters a control group before it.",
 }
 
 
