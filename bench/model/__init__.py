@@ -10,6 +10,7 @@ from __future__ import annotations
 from bench.model.asked import (
     AGAIN,
     AGGRESSOR,
+    APPLICATIONS,
     AXES,
     CACHE,
     CACHES,
@@ -82,6 +83,7 @@ from bench.model.meant import (
 __all__ = [
     "AGAIN",
     "AGGRESSOR",
+    "APPLICATIONS",
     "AXES",
     "CACHE",
     "CACHES",

@@ -1,0 +1,127 @@
+#!/usr/bin/python3 -IS
+# /// bench
+# title   = "PostgreSQL, driven by pgbench"
+# area    = "application"
+# needs   = ["python3", "pgbench"]
+# [args]
+# role = "both"
+# address = ""
+# cpu = -1
+# server_cpu = -1
+# script = "tpcb-like"
+# connections = 4
+# fsync = false
+# seconds = 1
+# [metrics."app.rate"]
+# unit = "1/s"
+# better = "higher"
+# [metrics."app.requests"]
+# unit = "1"
+# better = "higher"
+# [metrics."app.latency.p50"]
+# unit = "s"
+# better = "lower"
+# [metrics."app.latency.p99"]
+# unit = "s"
+# better = "lower"
+# [metrics."placement.pinned"]
+# unit = "1"
+# ///
+"""Transactions of one of pgbench's own scripts, "tpcb-like", "simple-update" or "select-only".
+
+The database is that of the image, of scale 1, copied to the scratch directory. Without `fsync` no transaction
+waits for the disk: that wait is the same in every sandbox on one disk, a hundred times what a boundary
+adds, and measured by itself where files lie. `seconds` is whole: pgbench takes no other. The percentiles
+are of its log of transactions. The server runs as the user postgres, as it refuses root.
+"""
+
+import glob
+import os
+import re
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "_shared")]
+from _application import Server, drive, percentile, run  # noqa: E402
+from _program import tool  # noqa: E402
+
+DATABASE = "/var/lib/isobench/postgres/data"
+PROGRAMS = "/usr/lib/postgresql/*/bin"
+FIRST = 50
+"""Transactions of each connection before those that count."""
+
+
+def program(name):
+    """The path of one of PostgreSQL's programs, which lie apart from others."""
+    found = sorted(glob.glob(f"{PROGRAMS}/{name}"))
+    return found[-1] if found else name
+
+
+def serve(args, host, port, directory):
+    data = f"{directory}/data"
+    subprocess.run(["cp", "--archive", DATABASE, data], check=True)
+    switch = "on" if args["fsync"] else "off"
+    settings = {
+        "listen_addresses": host, "port": port, "unix_socket_directories": "", "fsync": switch,
+        "synchronous_commit": switch, "full_page_writes": switch, "autovacuum": "off", "jit": "off",
+        "shared_buffers": "64MB", "dynamic_shared_memory_type": "mmap", "log_min_messages": "fatal",
+    }  # fmt: skip
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    return Server([program("postgres"), "-D", data, *options], "postgres", lambda: ready(data))
+
+
+def ready(data):
+    """Whether the server says so in its lock file, where its last line is its state."""
+    try:
+        with open(f"{data}/postmaster.pid") as file:
+            return file.read().split()[-1:] == ["ready"]
+    except FileNotFoundError:
+        return False
+
+
+def command(args, host, port, *more):
+    words = [program("pgbench"), "-h", host, "-p", str(port), "-U", "bench", "-n", "-b", args["script"]]
+    return [*words, "-c", str(args["connections"]), "-j", "1", *more, "bench"]
+
+
+def translate(output):
+    """Observations of pgbench's report; ValueError where transactions failed or there is no number."""
+    rate = re.search(r"^tps = ([0-9.]+) ", output, re.MULTILINE)
+    count = re.search(r"^number of transactions actually processed: ([0-9]+)", output, re.MULTILINE)
+    failed = re.search(r"^number of failed transactions: ([0-9]+)", output, re.MULTILINE)
+    if not rate or not count or (failed and int(failed[1])):
+        raise ValueError(f"pgbench: {failed[0] if failed else 'it told no rate'}")
+    return {"app.rate": float(rate[1]), "app.requests": float(count[1])}
+
+
+def latencies(lines):
+    """Seconds of each transaction of pgbench's log, whose third column is µs."""
+    return [float(line.split()[2]) / 1e6 for line in lines]
+
+
+def measure(args, host, port, directory):
+    status, _, errors = tool(command(args, host, port, "-t", str(FIRST)), 30)
+    if status:
+        sys.exit(f"pgbench: {errors.strip()}")
+    log = f"{directory}/transactions"
+    output = drive(
+        command(args, host, port, "-T", str(args["seconds"]), "-l", f"--log-prefix={log}"), args["seconds"]
+    )
+    found = translate(output)
+    found["app.requests"] += FIRST * args["connections"]
+    lines = []
+    for path in glob.glob(f"{log}.*"):
+        with open(path) as file:
+            lines += file.readlines()
+    each = latencies(lines)
+    return {**found, "app.latency.p50": percentile(each, 0.5), "app.latency.p99": percentile(each, 0.99)}
+
+
+def main():
+    run({"script": "tpcb-like", "connections": 4, "fsync": False, "seconds": 1}, serve, measure)
+
+
+if __name__ == "__main__":
+    main()
