@@ -39,7 +39,7 @@ def image_build(vm: bool, box: bool) -> None:
 
 @image.command(name="show", short_help="Print its tag, digest and place, and its boot layer's.")
 def image_show() -> None:
-    """Print tag, digest and place of the sandbox image, of the layer of applications and of its boot layer."""
+    """Print tag, digest and place of the sandbox image, and of the layers on it."""
     from bench import applications, bootlayer
     from bench import image as sandbox
 

@@ -9,9 +9,9 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bench.errors import HostError, SandboxError
 from bench.host import archive, cgroups
@@ -100,7 +100,8 @@ def ensure_image(client: DockerClient, image: Image) -> str:
         repository, _, tag = image.tag.partition(":")
         if image.base:
             # A generator: its words are read to the end, or the engine would be cut off while it reads.
-            said: object = list(client.api.load_image(archive.pieces(image)))
+            load = cast(Callable[..., Iterable[object]], client.api.load_image)
+            said: object = list(load(archive.pieces(image)))
         else:
             label = f"LABEL isobench.digest={image.digest}"
             said = client.api.import_image_from_file(

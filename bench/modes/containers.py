@@ -102,8 +102,10 @@ def no_gvisor() -> Missing | None:
     with contextlib.closing(client), engines.speaking("asking docker what it is"):
         known = dict(client.info().get("Runtimes") or {}).get("runsc") or {}
     if "--network=none" in (known.get("runtimeArgs") or ()):
-        return Missing("network", "the engine runs gVisor without a network (--network=none)",
-                       'take "--network=none" out of the runtimeArgs of runsc in the engine\'s configuration')  # fmt: skip
+        cause = "the engine runs gVisor without a network (--network=none)"
+        return Missing(
+            "network", cause, "take that out of the runtimeArgs of runsc, where the engine has them"
+        )
     return None
 
 

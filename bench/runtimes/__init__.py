@@ -135,8 +135,8 @@ class Arena:
     ledger: Ledger
     needs: tuple[str, ...] = ()
     """What the case needs: "disk" (scratch lies on `disk`), "swap", "peer" (an iperf3 server), "applications"
-    (`image` and `root` are those with that layer), "markers" (things of the host that a tenant is to look for;
-    native runtimes then run without the root view)."""
+    (`image` and `root` are those with that layer), "markers" (things of the host that a tenant is to look
+    for; native runtimes then run without the root view)."""
     disk: Disk | None = None
     root: Path | None = None
     """Host directory of the run's root view: the image's tree with /proc, /sys, /dev, workloads and
