@@ -118,7 +118,7 @@ def test_a_mode_that_is_not_offered_is_skipped_as_that_and_not_as_something_to_i
 
 
 def test_only_modes_that_join_a_network_make_one():
-    assert [m for m in modes.MODES if modes.networked(case_of(m))] == ["direct", "bridge", "proxy"]
+    assert [m for m in modes.MODES if modes.networked(case_of(m))] == ["direct", "gvisor", "bridge", "proxy"]
     assert modes.networked(Case("x", "x", "docker", (), params={NETWORK: "port"}))
     assert not modes.networked(Case("x", "x", "docker", ()))
 

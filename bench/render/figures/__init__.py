@@ -68,5 +68,6 @@ of_places = places.draw
 of_applications = applications.draw
 
 __all__ = [
-    "Figure", "Material", "draw", "of_applications", "of_ladders", "of_machines", "of_neighbours", "of_places",
+    "Figure", "Material", "draw", "of_applications", "of_ladders", "of_machines", "of_neighbours",
+    "of_places",
 ]  # fmt: skip
