@@ -14,7 +14,7 @@ import pytest
 from conftest import missing
 
 import bench
-from bench import applications, runtimes, workload
+from bench import applications, runtimes
 from bench.model import AGAIN, MODE
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
@@ -176,11 +176,3 @@ def test_an_engine_keeps_the_lower_layer_once(engine, image, layer):
         assert below.attrs["RootFS"]["Layers"] == [image.digest]
     finally:
         client.close()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_workload_of_its_own_runs_by_hand_in_the_tree(layer, name, tmp_path):
-    program = workload.find(f"application/{name}")
-    assert all(
-        (layer.root / "usr/bin" / n).exists() or (layer.root / "usr/sbin" / n).exists() for n in program.needs
-    )

@@ -15,11 +15,10 @@ import sys
 import tempfile
 import time
 
-from _program import arguments, await_gate, emit, end_on_signals, pin, put_down, say, tool
+from _program import await_gate, emit, end_on_signals, pin, put_down, say, tool
 
 PATIENCE = 30.0  # s that a server may take to answer
 PAUSE = 0.02  # s
-SHARED = {"role": "both", "address": "", "cpu": -1, "server_cpu": -1}
 UNITS = {"app.rate": "1/s", "app.requests": "1", "app.latency.p50": "s", "app.latency.p99": "s"}
 
 
@@ -30,11 +29,10 @@ class Server:
         self.words, self.user, self.ready = words, user, ready
 
 
-def run(defaults, serve, measure):
+def run(args, serve, measure):
     """The whole program. `serve(args, host, port, directory)` is a Server, and
     `measure(args, host, port, directory)` observations by metric."""
     end_on_signals()
-    args = arguments({**SHARED, **defaults})
     if args["role"] not in ("both", "server", "client"):
         sys.exit(f"unknown role {args['role']!r}; known: both, server, client")
     with directory() as own:
@@ -52,13 +50,22 @@ def run(defaults, serve, measure):
 
 @contextlib.contextmanager
 def directory():
-    """A directory of this program's own in the scratch directory, which another user may enter."""
-    made = tempfile.mkdtemp(dir=os.environ.get("BENCH_SCRATCH") or None)
+    """A directory of this program's own that any user may enter: in the scratch directory, if that is so."""
+    scratch = os.environ.get("BENCH_SCRATCH", "")
+    made = tempfile.mkdtemp(dir=scratch if enterable(scratch) else None)
     os.chmod(made, 0o755)
     try:
         yield made
     finally:
         shutil.rmtree(made)
+
+
+def enterable(path):
+    """Whether every user may go through that directory and all above it."""
+    above = [path]
+    while above[-1] not in ("", "/"):
+        above.append(os.path.dirname(above[-1]))
+    return bool(path) and all(os.stat(p).st_mode & 0o001 for p in above if p)
 
 
 def free_port():

@@ -39,6 +39,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "_shared")]
 from _application import Server, drive, run  # noqa: E402
+from _program import arguments  # noqa: E402
 
 NAME = "file"
 CONFIGURATION = """
@@ -93,7 +94,11 @@ def measure(args, host, port, directory):
 
 
 def main():
-    run({"connections": 8, "length": 1024, "seconds": 1}, serve, measure)
+    args = arguments({
+        "role": "both", "address": "", "cpu": -1, "server_cpu": -1,
+        "connections": 8, "length": 1024, "seconds": 1,
+    })  # fmt: skip
+    run(args, serve, measure)
 
 
 if __name__ == "__main__":

@@ -38,17 +38,19 @@ are of its log of transactions. The server runs as the user postgres, as it refu
 import glob
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "_shared")]
-from _application import Server, drive, percentile, run  # noqa: E402
-from _program import tool  # noqa: E402
+from _application import Server, become, drive, percentile, run  # noqa: E402
+from _program import arguments, tool  # noqa: E402
 
 DATABASE = "/var/lib/isobench/postgres/data"
 PROGRAMS = "/usr/lib/postgresql/*/bin"
+USER = "postgres"
 FIRST = 50
 """Transactions of each connection before those that count."""
 
@@ -61,7 +63,7 @@ def program(name):
 
 def serve(args, host, port, directory):
     data = f"{directory}/data"
-    subprocess.run(["cp", "--archive", DATABASE, data], check=True)
+    make(data, args)
     switch = "on" if args["fsync"] else "off"
     settings = {
         "listen_addresses": host, "port": port, "unix_socket_directories": "", "fsync": switch,
@@ -69,7 +71,28 @@ def serve(args, host, port, directory):
         "shared_buffers": "64MB", "dynamic_shared_memory_type": "mmap", "log_min_messages": "fatal",
     }  # fmt: skip
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    return Server([program("postgres"), "-D", data, *options], "postgres", lambda: ready(data))
+    return Server([program("postgres"), "-D", data, *options], USER, lambda: ready(data))
+
+
+def make(data, args):
+    """The image's database; outside of it an empty one."""
+    if os.path.isdir(DATABASE):
+        subprocess.run(["cp", "--archive", DATABASE, data], check=True)
+        return
+    os.mkdir(data)
+    if os.geteuid() == 0:
+        shutil.chown(data, USER, USER)
+    words = [program("initdb"), "-D", data, "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+    subprocess.run([*words, "-U", "bench"], check=True, stdout=2, preexec_fn=lambda: become(USER, args))
+
+
+def fill(host, port):
+    """Make the tables in an empty database."""
+    at = ["-h", host, "-p", str(port), "-U", "bench"]
+    for words in ([program("createdb"), *at, "bench"], [program("pgbench"), *at, "-i", "-q", "bench"]):
+        status, _, errors = tool(words, 60)
+        if status:
+            sys.exit(f"{words[0]}: {errors.strip()}")
 
 
 def ready(data):
@@ -102,7 +125,11 @@ def latencies(lines):
 
 
 def measure(args, host, port, directory):
-    status, _, errors = tool(command(args, host, port, "-t", str(FIRST)), 30)
+    words = command(args, host, port, "-t", str(FIRST))
+    status, _, errors = tool(words, 30)
+    if status and "does not exist" in errors:
+        fill(host, port)
+        status, _, errors = tool(words, 30)
     if status:
         sys.exit(f"pgbench: {errors.strip()}")
     log = f"{directory}/transactions"
@@ -120,7 +147,11 @@ def measure(args, host, port, directory):
 
 
 def main():
-    run({"script": "tpcb-like", "connections": 4, "fsync": False, "seconds": 1}, serve, measure)
+    args = arguments({
+        "role": "both", "address": "", "cpu": -1, "server_cpu": -1,
+        "script": "tpcb-like", "connections": 4, "fsync": False, "seconds": 1,
+    })  # fmt: skip
+    run(args, serve, measure)
 
 
 if __name__ == "__main__":

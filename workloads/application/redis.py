@@ -41,7 +41,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "_shared")]
 from _application import Server, drive, run  # noqa: E402
-from _program import tool  # noqa: E402
+from _program import arguments, tool  # noqa: E402
 
 FIRST = 2000
 """Requests of the run before; no other is shorter."""
@@ -79,8 +79,11 @@ def measure(args, host, port, directory):
 
 
 def main():
-    defaults = {"operation": "get", "connections": 8, "length": 64, "seconds": 1.0}
-    run(defaults, serve, measure)
+    args = arguments({
+        "role": "both", "address": "", "cpu": -1, "server_cpu": -1,
+        "operation": "get", "connections": 8, "length": 64, "seconds": 1.0,
+    })  # fmt: skip
+    run(args, serve, measure)
 
 
 if __name__ == "__main__":
