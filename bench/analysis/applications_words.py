@@ -11,6 +11,7 @@ from bench.analysis.overhead_words import EMULATED, change, said
 from bench.analysis.steps import less_one
 from bench.analysis.wording import sentence
 from bench.model import Finding, Scalar
+from bench.modes import REFERENCE, Mode
 
 if TYPE_CHECKING:
     from bench.frames import Run
@@ -30,9 +31,9 @@ def identity(application: Application, place: Place) -> str:
     return f"{PREFIX}{application.experiment.name}/{place.mode.name}"
 
 
-def short(application: Application) -> str:
-    """The application without what it is asked: "Redis" of "Redis: GET of 64 bytes"."""
-    return application.experiment.title.partition(":")[0]
+def title(mode: Mode) -> str:
+    """What the place of a server is called: the mode, and "raw process" where nothing is in between."""
+    return "raw process" if mode.name == REFERENCE else mode.title
 
 
 def of_place(place: Place) -> str:
@@ -70,7 +71,7 @@ def _of(one: Application) -> str:
 def _finding(one: Application, place: Place, run: str) -> Finding:
     blank = Finding(
         id=identity(one, place), experiment=one.experiment.name, section=SECTION, runtime=place.case.runtime,
-        label=place.mode.title, limit=None, control=place.control, requested=None, effective=None,
+        label=title(place.mode), limit=None, control=place.control, requested=None, effective=None,
         effective_source="", expected=None, measured=place.measured, deviation=None, scale="relative",
         tolerance=None, unit=one.experiment.verdict.unit, verdict=None, reason=of_place(place),
         params=dict(place.case.params), case=place.case.id, emulated=place.emulated,

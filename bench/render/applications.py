@@ -22,7 +22,7 @@ HEADS = ("Server", "Rate", "p50", "p99", "A request", "CPU, server", "CPU, engin
 
 @dataclass(frozen=True, slots=True)
 class Applications:
-    """The section; `lead` is the whole of it in a sentence."""
+    """The section; `lead` is the whole of it in a sentence, where that does not stand above it."""
 
     lead: str
     figures: tuple[Figure, ...]
@@ -33,16 +33,20 @@ class Applications:
 
 
 def section(
-    found: Sequence[Application], of: Sequence[Finding], ids: Mapping[str, str], figures: tuple[Figure, ...]
-) -> Applications | None:
-    """The section; None for a run without applications. `ids`: anchors by id of the finding."""
+    found: Sequence[Application], of: Sequence[Finding], ids: Mapping[str, str], figures: tuple[Figure, ...],
+    *, alone: bool = False,
+) -> Applications | None:  # fmt: skip
+    """The section; None for a run without applications. `ids`: anchors by id of the finding.
+
+    `alone`: there is nothing else in the report, so that its sentence stands at the top already.
+    """
     if not found:
         return None
     by_id = {f.id: f for f in of}
     told = {p.step.word for a in found for p in a.places if p.step}
     wide = costs.WIDEST
     return Applications(
-        lead=words.conclusion(found),
+        lead="" if alone else words.conclusion(found),
         figures=figures,
         glances=tuple(_glance(found[i : i + wide], by_id, ids) for i in range(0, len(found), wide)),
         heads=HEADS,
@@ -58,7 +62,7 @@ def _glance(found: Sequence[Application], by_id: Mapping[str, Finding], ids: Map
         if any(place for _, place in cells):
             emulated = any(place.emulated for _, place in cells if place)
             made = tuple(_cell(one, place, by_id, ids) for one, place in cells)
-            lines.append(Line(named(mode.title, emulated), f"by way of {mode.passes}", made))
+            lines.append(Line(named(words.title(mode), emulated), f"by way of {mode.passes}", made))
     heads = tuple(one.experiment.title for one in found)
     return Glance(heads, (Group("where the server is", tuple(lines)),))
 
@@ -94,7 +98,7 @@ def _row(
     why = place.why or ("" if place.values else "nothing was measured")
     return Row(
         anchor=ids.get(finding.id, "") if finding else f"application-{one.experiment.name}-{number}",
-        title=named(place.mode.title, place.emulated),
+        title=named(words.title(place.mode), place.emulated),
         adds="",
         mark=None if place.control and place.values else _mark(place),
         entries=(

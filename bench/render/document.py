@@ -179,7 +179,9 @@ def build(run: Run) -> Document:
             climbs, run.plan.suite.rungs, budgets.read(run), found, ids, figures.of_ladders(climbs)
         ),
         places=where.section(elsewhere, found, ids, figures.of_places(elsewhere), alone=not climbs),
-        applications=served.section(apps, found, ids, figures.of_applications(apps)),
+        applications=served.section(
+            apps, found, ids, figures.of_applications(apps), alone=not (climbs or elsewhere)
+        ),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
         literature=published.section(literature.evaluate(run, series, climbs, beside)),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),
