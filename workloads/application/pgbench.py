@@ -35,6 +35,7 @@ adds, and measured by itself where files lie. `seconds` is whole: pgbench takes 
 are of its log of transactions. The server runs as the user postgres, as it refuses root.
 """
 
+import ctypes
 import glob
 import os
 import re
@@ -51,6 +52,7 @@ from _program import arguments, tool  # noqa: E402
 DATABASE = "/var/lib/isobench/postgres/data"
 PROGRAMS = "/usr/lib/postgresql/*/bin"
 USER = "postgres"
+IPC_RMID = 0  # of linux/ipc.h
 FIRST = 50
 """Transactions of each connection before those that count."""
 
@@ -96,12 +98,22 @@ def fill(host, port):
 
 
 def ready(data):
-    """Whether the server says so in its lock file, where its last line is its state."""
+    """Whether the server says so in its lock file: line 8 is its state, line 7 its shared memory."""
     try:
         with open(f"{data}/postmaster.pid") as file:
-            return file.read().split()[-1:] == ["ready"]
+            lines = file.read().splitlines()
     except FileNotFoundError:
         return False
+    if len(lines) < 8 or lines[7].strip() != "ready":
+        return False
+    forget(int(lines[6].split()[1]))
+    return True
+
+
+def forget(segment):
+    """Have the kernel remove the segment with its last user: who kills a server would leave it behind."""
+    if ctypes.CDLL(None, use_errno=True).shmctl(segment, IPC_RMID, None):
+        sys.exit(f"shmctl({segment}): {os.strerror(ctypes.get_errno())}")
 
 
 def command(args, host, port, *more):
