@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -78,9 +79,9 @@ def test_all_threads_of_a_server_are_on_its_cpu_and_not_its_first_alone():
     try:
         select.select([script.stdout], [], [], 30)
         servers.pin([script.of.pid], cpu)
-        threads = os.listdir(f"/proc/{script.of.pid}/task")
+        threads = [int(p.name) for p in Path(f"/proc/{script.of.pid}/task").iterdir()]
         assert len(threads) == 3
-        assert {frozenset(os.sched_getaffinity(int(t))) for t in threads} == {frozenset({cpu})}
+        assert {frozenset(os.sched_getaffinity(t)) for t in threads} == {frozenset({cpu})}
     finally:
         script.of.kill()
         script.of.wait(timeout=30)
