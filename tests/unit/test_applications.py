@@ -256,6 +256,15 @@ def test_cpu_time_is_that_of_a_request_and_the_engines_only_where_it_takes_part(
     assert silent["app-redis", "direct"].engine is None
 
 
+def test_what_ran_on_an_emulated_cpu_is_compared_with_nothing_and_in_no_conclusion():
+    run = judged(a_run(a_plan(emulated=["docker"]), slower(MULTIPLES, noise=0.002)))
+    place = places(run)["app-redis", "proxy"]
+    assert (place.step, len(place.values), place.emulated) == (None, 6, True)
+    assert "docker-proxy" not in run.conclusion and "host to a namespace" in run.conclusion
+    finding = next(f for f in run.finding_list if f.id == "applications/app-redis/proxy")
+    assert finding.deviation is None and "emulated" in finding.reason
+
+
 def test_a_place_whose_trials_all_broke_says_why_and_is_no_number():
     run = judged(a_run(a_plan(), lambda case, block, rng: None if case.params[MODE] == "proxy" else 1e4))
     finding = next(f for f in run.finding_list if f.id == "applications/app-redis/proxy")
