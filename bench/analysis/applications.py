@@ -2,7 +2,8 @@
 
 The trial is the unit: one rate, two latencies and the CPU time of a request. The raw process stands at the
 start and at the end of every block; each other place is compared with the geometric mean of the two, in the
-same block, by the time that a request takes: the inverse of the rate. The statistics are those of the ladder.
+same block, by the time that a request takes: the inverse of the rate. As blocks are few, ratios are
+logarithms with a t interval (Student 1908), as those of the ways to a server are.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import median
+from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
 from bench.analysis import steps
 from bench.analysis.starts import counted
 from bench.analysis.starts import seconds as observed
+from bench.analysis.stats import interval
 from bench.analysis.steps import Step
 from bench.comparison.estimate import median_interval
 from bench.model import AGAIN, MODE, Case, Experiment, Interval, Skipped, TrialRecord
@@ -31,6 +33,8 @@ ENGINE = "engine.docker.cpu"
 """Of the collector of daemons: CPU seconds of the engine and of the proxies that it started."""
 ENGINES = ("docker", "docker:runsc")
 """The runtimes in which the engine takes part."""
+ERROR = 0.05
+"""Of each of the two one-sided tests."""
 Values = Mapping[int, float]
 """One number a block."""
 
@@ -134,7 +138,7 @@ class _Reader:
             return None
         logs = [math.log(base[b] / v) for b, v in place.values.items() if b in base]
         claimed = max(map(abs, of.verdict.tolerance))
-        return steps.step(REFERENCE, logs, claimed, floor, self.run.plan.seed) if logs else None
+        return step(logs, claimed, floor)
 
     def _place(self, experiment: Experiment, case: Case) -> Place:
         records = self.by_case.get(case.id, [])
@@ -154,6 +158,40 @@ class _Reader:
         """CPU seconds of the engine within the trial; None below two readings."""
         found = self.series.get(record.index, "", ENGINE)
         return None if found is None or len(found[1]) < 2 else float(found[1][-1] - found[1][0])
+
+
+def step(logs: Sequence[float], claimed: float, noise: float | None) -> Step | None:
+    """What a place costs by ratios of times as logarithms, one a block; its word waits for `judged`.
+
+    None without any. It is "none" where two one-sided t tests at 5 % are within the bound.
+    """
+    wide, narrow = interval(logs), interval(logs, 1 - 2 * ERROR)
+    if wide is None or narrow is None:
+        return None
+    limit = steps.bound(claimed, noise)
+    low, high = (None if end is None else math.exp(end) for end in (wide.low, wide.high))
+    equal = noise is not None and limit <= steps.WIDEST and _inside(narrow, limit)
+    return Step(
+        REFERENCE, Interval(math.exp(wide.estimate), low, high, wide.n), limit,
+        "none" if equal else "inconclusive", None, _chance(logs), equal and _inside(narrow, claimed),
+    )  # fmt: skip
+
+
+def _inside(ends: Interval, share: float) -> bool:
+    most = math.log1p(share)
+    return ends.low is not None and ends.high is not None and -most < ends.low and ends.high < most
+
+
+def _chance(logs: Sequence[float]) -> float | None:
+    """p of "the mean is 0", two-sided, by Student's t; None below two values."""
+    from scipy.special import stdtr
+
+    if len(logs) < 2:
+        return None
+    error = stdev(logs) / math.sqrt(len(logs))
+    if error == 0:
+        return 1.0 if mean(logs) == 0 else 0.0
+    return float(2 * stdtr(len(logs) - 1, -abs(mean(logs)) / error))
 
 
 def silence(records: Sequence[TrialRecord]) -> str:

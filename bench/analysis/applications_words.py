@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.analysis.applications import SECTION, Application, Place, applications
-from bench.analysis.overhead_words import EMULATED, change, said
-from bench.analysis.steps import less_one
+from bench.analysis.overhead_words import EMULATED, change, said, span
+from bench.analysis.steps import Step, less_one
 from bench.analysis.wording import sentence
 from bench.model import Finding, Scalar
 from bench.modes import REFERENCE, Mode
@@ -39,11 +39,18 @@ def title(mode: Mode) -> str:
 def of_place(place: Place) -> str:
     """One place in a sentence: what a request costs there, and by which way it comes."""
     parts = [CONTROL if place.control and place.values else ""]
-    parts.append(f"a request: {said(place.step, OVER)}" if place.step else "")
+    parts.append(f"a request: {_said(place.step)}" if place.step else "")
     parts += [place.why, f"by way of {place.mode.passes}" if place.values else ""]
     parts.append(EMULATED if place.emulated else "")
     parts.append(f"{place.broken} trials broke" if place.broken else "")
     return sentence(parts)
+
+
+def _said(step: Step) -> str:
+    """What a step costs, as a clause; an undecided one has its interval too, however few the blocks were."""
+    if step.word == "inconclusive" and span(step):
+        return f"undecided: {change(step.ratio.estimate)} {OVER} ({span(step)})"
+    return said(step, OVER)
 
 
 def conclusion(found: Sequence[Application]) -> str:

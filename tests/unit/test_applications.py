@@ -232,6 +232,27 @@ def test_a_ratio_is_of_times_against_the_mean_of_both_controls(multiple, drift):
     assert step.word == "costs"
 
 
+def test_three_blocks_have_an_interval_that_is_told_of_an_undecided_place_too():
+    run = judged(a_run(a_plan(blocks=3), slower({"proxy": 3.0}, noise=0.08)))
+    found = places(run)
+    sure, open_ = found["app-redis", "proxy"].step, found["app-redis", "host"].step
+    assert (sure.word, sure.ratio.n, open_.word) == ("costs", 3, "inconclusive")
+    assert sure.ratio.low < 3 < sure.ratio.high
+    reason = next(f.reason for f in run.finding_list if f.id == "applications/app-redis/host")
+    assert "undecided" in reason and "95 %" in reason and "too few" not in reason
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8), st.floats(0, 0.1))
+def test_no_place_is_said_to_cost_nothing_where_its_interval_reaches_beyond_the_bound(logs, noise):
+    step = served.step(logs, 0.05, noise)
+    if step.word == "none":
+        assert 1 / (1 + step.bound) < step.ratio.estimate < 1 + step.bound
+    assert step.ratio.low <= step.ratio.estimate * (1 + 1e-12) and step.ratio.estimate <= step.ratio.high * (
+        1 + 1e-12
+    )
+    assert served.step([], 0.05, noise) is None
+
+
 def test_what_is_as_fast_as_the_control_is_said_to_cost_nothing():
     step = places(a_run(a_plan(), slower({}, noise=0.002)))["app-http", "host"].step
     assert step.word == "none"
