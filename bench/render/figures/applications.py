@@ -46,7 +46,7 @@ def _picture(rows: Sequence[tuple[Application, Sequence[Place]]]) -> Figure:
         axis(axes, low, high)
         axes.set_yticks(range(len(rows)), [a.experiment.title for a, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel("time a request takes, raw process on the loopback = 1")
+        axes.set_xlabel("time of a request, raw process = 1")
         legend(canvas, axes)
         return finish(canvas, "fig-applications", "Applications, by where the server is.", _caption(rows))
 
