@@ -236,20 +236,11 @@ class Session:
             stack.enter_context(blockdev.swapfile(self._scratch / "swap", SWAP_SIZE, self.ledger))
         layered = APPLICATIONS in case.needs
         return Arena(
-            run=self.run.info.id,
-            trial=planned.index,
-            guard=guard,
-            image=self.applications if layered else self.image,
-            workloads=workloads.root(),
-            scratch=scratch,
-            ledger=self.ledger,
-            needs=case.needs,
-            disk=disk,
-            root=self._served if layered else self._root,
-            params=case.params,
-            logs=self.run.logs,
-            launcher=self._launcher,
-        )
+            run=self.run.info.id, trial=planned.index, guard=guard,
+            image=self.applications if layered else self.image, workloads=workloads.root(), scratch=scratch,
+            ledger=self.ledger, needs=case.needs, disk=disk, root=self._served if layered else self._root,
+            params=case.params, logs=self.run.logs, launcher=self._launcher,
+        )  # fmt: skip
 
     def _memory(self, case: Case) -> int:
         """Bytes a trial may have: half of the host's, or so little that neighbours feel it."""
