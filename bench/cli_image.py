@@ -16,8 +16,11 @@ def image() -> None:
 @click.option("--vm", is_flag=True, help="Also the boot layer: what machines need besides, such as a kernel.")
 @click.option("--box", is_flag=True, help="Also the Vagrant box of both; prints the command that adds it.")
 def image_build(vm: bool, box: bool) -> None:
-    """Build the sandbox image from Debian packages; nothing is done where it is there already."""
-    from bench import bootlayer
+    """Build the sandbox image from Debian packages, and the layer of applications on it.
+
+    Nothing is done where they are there already.
+    """
+    from bench import applications, bootlayer
     from bench import image as sandbox
 
     def progress(text: str) -> None:
@@ -25,6 +28,8 @@ def image_build(vm: bool, box: bool) -> None:
 
     built = sandbox.build(progress)
     click.echo(f"{built.tag}  {built.digest}")
+    served = applications.build(built, progress)
+    click.echo(f"{served.tag}  {served.digest}")
     if vm or box:
         layer = bootlayer.build(built, progress)
         click.echo(f"boot layer  {layer.digest}  {layer.disk}")
@@ -34,14 +39,17 @@ def image_build(vm: bool, box: bool) -> None:
 
 @image.command(name="show", short_help="Print its tag, digest and place, and its boot layer's.")
 def image_show() -> None:
-    """Print tag, digest and place of the sandbox image, and of its boot layer."""
-    from bench import bootlayer
+    """Print tag, digest and place of the sandbox image, and of the layers on it."""
+    from bench import applications, bootlayer
     from bench import image as sandbox
 
     found = sandbox.find()
     if found is None:
         raise BenchError("there is no sandbox image yet", fix="bench image build")
     click.echo(f"{found.tag}\n{found.digest}\n{found.root}")
+    served = applications.find(found)
+    if served is not None:
+        click.echo(f"{served.tag}\n{served.digest}\n{served.root}")
     layer = bootlayer.find(found)
     if layer is not None:
         click.echo(f"boot layer  {layer.digest}  kernel {layer.kernel_release}\n{layer.disk}")
@@ -50,8 +58,8 @@ def image_show() -> None:
 @image.command(name="rm", short_help="Remove one from the cache, with what was made of it.")
 @click.argument("digest")
 def image_rm(digest: str) -> None:
-    """Remove a sandbox image from the cache, with the boot layers and Vagrant boxes made of it."""
-    from bench import bootlayer
+    """Remove a sandbox image from the cache, with all layers and Vagrant boxes made of it."""
+    from bench import applications, bootlayer
     from bench import image as sandbox
     from bench.host.vm import vagrant
 
@@ -59,6 +67,7 @@ def image_rm(digest: str) -> None:
     removed = bootlayer.remove(digest)
     if removed:
         vagrant.forget_boxes()
+    removed += applications.remove(digest)
     if not sandbox.remove(digest) and not removed:
         raise BenchError(f"there is no sandbox image {digest}", fix="bench image show")
 

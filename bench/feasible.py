@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import factors, layering, modes, neighbours, places, primitives
+from bench import applications, factors, layering, modes, neighbours, places, primitives
 from bench import limits as units
 from bench import workload as workloads
 from bench.collectors import Collector
 from bench.host import cgroups
 from bench.image import Image
-from bench.model import ENTRY, MARKERS, UNSHARED, Case, Missing, Scalar, Skipped, Verdict
+from bench.model import APPLICATIONS, ENTRY, MARKERS, UNSHARED, Case, Missing, Scalar, Skipped, Verdict
 from bench.runtimes import Runtime
 from bench.sandboxes import unshared
 
@@ -30,13 +30,16 @@ class Host:
     cpus: int
     memory: int
     root: bool
+    applications: Image | None = None
+    """The image with the layer of applications; None where that is not built."""
     lacking: dict[str, list[Missing]] = field(default_factory=dict)
 
     @classmethod
     def here(cls, runtimes: Mapping[str, Runtime], image: Image | None) -> Host:
         """The machine this runs on."""
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return cls(runtimes, image, cgroups.detect(), os.cpu_count() or 1, memory, os.geteuid() == 0)
+        layer = applications.find(image) if image else None
+        return cls(runtimes, image, cgroups.detect(), os.cpu_count() or 1, memory, os.geteuid() == 0, layer)
 
     def missing(self, runtime: str) -> Sequence[Missing]:
         """What the runtime lacks here; asked once."""
@@ -125,6 +128,9 @@ class Host:
         if "disk" in case.needs and self.root and offered and scheduler not in offered:
             cause = f"loop devices here offer {', '.join(sorted(offered))}, not {scheduler}"
             result.append(Missing("scheduler", cause, f"modprobe {scheduler}"))
+        if APPLICATIONS in case.needs and self.applications is None:
+            cause = "the layer of applications on the sandbox image is not built"
+            result.append(Missing(APPLICATIONS, cause, _IMAGE_FIX))
         if "swap" in case.needs and not self.root:
             result.append(Missing("swap", "a swap file of our own needs root", "run it with sudo"))
         if "peer" in case.needs and not self.root and "net.egress" in case.tenants[0].limits:
@@ -134,8 +140,9 @@ class Host:
     def _programs(self, case: Case, plugin: Runtime) -> list[Missing]:
         """Programs the workload drives, looked for where the runtime will look."""
         bare = MARKERS in case.needs and (UNSHARED in case.params or not plugin.needs_image)
-        viewed = self.image is not None and (plugin.needs_image or self.root) and not bare
-        tree = self.image.root if self.image and viewed else Path("/")
+        image = self.applications if APPLICATIONS in case.needs else self.image
+        viewed = image is not None and (plugin.needs_image or self.root) and not bare
+        tree = image.root if image and viewed else Path("/")
         result = []
         for tenant in case.tenants:
             for program in workloads.find(tenant.workload).needs:

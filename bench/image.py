@@ -45,17 +45,21 @@ _TIDY = (
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One built image. `digest` is "sha256:…" of `tar`; `root` is the same tree unpacked."""
+    """One built image. `digest` is "sha256:…" of `tar`; `root` is the tree unpacked.
+
+    With a `base`, `tar` is a layer on that image, and `root` the tree of both.
+    """
 
     digest: str
     root: Path
     tar: Path
     recipe: str
+    base: Image | None = None
 
     @property
     def tag(self) -> str:
         """The name container engines know it by."""
-        return f"isobench/sandbox:{_short(self.digest)}"
+        return f"isobench/{'applications' if self.base else 'sandbox'}:{_short(self.digest)}"
 
 
 def default_cache() -> Path:

@@ -25,7 +25,7 @@ from bench.image import Image
 from bench.ledger import Ledger, state_dir
 from bench.making import Maker
 from bench.markers import Markers
-from bench.model import MARKERS, VICTIM, Case, Plan, PlannedTrial, Sample, TrialRecord
+from bench.model import APPLICATIONS, MARKERS, VICTIM, Case, Plan, PlannedTrial, Sample, TrialRecord
 from bench.runtimes import Arena, Ground, Runtime
 from bench.starting import Starter
 from bench.store import RunDirectory
@@ -58,6 +58,8 @@ class Session:
     ledger: Ledger = field(default_factory=Ledger)
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
+    applications: Image | None = None
+    """The image with the layer of applications, for cases that need it."""
 
     def __enter__(self) -> Session:
         self._stack = ExitStack()
@@ -94,16 +96,13 @@ class Session:
             self._disk = stack.enter_context(
                 blockdev.disk(self._scratch / "disk", DISK_SIZE, self.ledger, scheduler="none")
             )
-        self._root: Path | None = None
         # Primitives are of the host as it is: a new mount namespace would copy the mounts of a root view.
-        viewed = any(c.tenants for c in plan.cases)
-        if self.image is not None and os.geteuid() == 0 and viewed:
-            self._root = stack.enter_context(
-                mounts.root_view(self.image, workloads.root(), self._scratch, self.ledger)
-            )
+        self._root = self._view(self.image, stack) if any(c.tenants for c in plan.cases) else None
+        served = self.applications if any(APPLICATIONS in c.needs for c in plan.cases) else None
+        self._served = self._view(served, stack)
         ground = Ground(
             self.run.info.id, self.image, workloads.root(), self._scratch, self.ledger, self._note,
-            self.run.logs,
+            self.run.logs, served,
         )  # fmt: skip
         joined = {c.runtime for c in plan.cases if modes.networked(c)}
         for name in dict.fromkeys(c.runtime for c in plan.cases):
@@ -126,6 +125,13 @@ class Session:
             self._engine = Starter(
                 self.runtimes, self.collectors, lambda: self.interrupted, witness=not plan.arms
             )
+
+    def _view(self, image: Image | None, stack: ExitStack) -> Path | None:
+        """The root view of that image; None where there is none, or no root to mount it."""
+        if image is None or os.geteuid() != 0:
+            return None
+        view = mounts.root_view(image, workloads.root(), self._scratch, self.ledger)
+        return stack.enter_context(view)
 
     def ledger_path(self, stack: ExitStack, path: Path) -> None:
         """A directory of this run that is removed with it."""
@@ -228,21 +234,13 @@ class Session:
         stack.callback(mounts.undo_path, str(scratch))
         if "swap" in case.needs:
             stack.enter_context(blockdev.swapfile(self._scratch / "swap", SWAP_SIZE, self.ledger))
+        layered = APPLICATIONS in case.needs
         return Arena(
-            run=self.run.info.id,
-            trial=planned.index,
-            guard=guard,
-            image=self.image,
-            workloads=workloads.root(),
-            scratch=scratch,
-            ledger=self.ledger,
-            needs=case.needs,
-            disk=disk,
-            root=self._root,
-            params=case.params,
-            logs=self.run.logs,
-            launcher=self._launcher,
-        )
+            run=self.run.info.id, trial=planned.index, guard=guard,
+            image=self.applications if layered else self.image, workloads=workloads.root(), scratch=scratch,
+            ledger=self.ledger, needs=case.needs, disk=disk, root=self._served if layered else self._root,
+            params=case.params, logs=self.run.logs, launcher=self._launcher,
+        )  # fmt: skip
 
     def _memory(self, case: Case) -> int:
         """Bytes a trial may have: half of the host's, or so little that neighbours feel it."""

@@ -14,6 +14,7 @@ from bench import limits as units
 from bench.errors import SuiteError, UsageError
 from bench.limits import nearest
 from bench.model import (
+    APPLICATIONS,
     ENTRIES,
     ENTRY,
     GRACE,
@@ -38,7 +39,7 @@ _EXPERIMENT_KEYS = {
 _MATRIX_KEYS = (_EXPERIMENT_KEYS - {"workload", "limits", "tenant", "full"}) | {"slice"}
 _TENANT_KEYS = {"name", "workload", "args", "limits"}
 _QUICK_KEYS = {"skip", "limits", "args", "params", "blocks", "budget"}
-_NEEDS = {"disk", "swap", "peer", MARKERS, LAYER}
+_NEEDS = {"disk", "swap", "peer", MARKERS, LAYER, APPLICATIONS}
 _KINDS = ("limits", "starts", "primitives", "isolation", rungs.KIND, "layers", "density")
 _PARTS = {"primitives": "primitive", "layers": "probe"}
 """By kind, the param of an experiment without tenants that names what is measured in their place."""

@@ -21,7 +21,7 @@ COMPILED = "/usr/lib/isobench"
 """Where the image has the workloads that are C sources."""
 
 _OPEN, _CLOSE = "# /// bench", "# ///"
-_KEYS = ("title", "area", "needs", "args", "metrics")
+_KEYS = ("title", "area", "needs", "args", "metrics", "server")
 _BETTER = ("higher", "lower", "none")
 _ARG = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -93,17 +93,17 @@ def parse_header(text: str, name: str) -> Workload:
     area = _text(table, "area", name)
     if area != name.partition("/")[0]:
         raise _wrong(name, f"area is '{area}'", f"area must be the directory, '{name.partition('/')[0]}'")
-    needs = table.get("needs", [])
-    if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
-        raise _wrong(name, "needs is not a list of program names", 'write: needs = ["fio"]')
+    needs = _words(table, "needs", name, 'write: needs = ["fio"]')
+    server = _words(table, "server", name, 'write: server = ["iperf3", "--server", "--port", "{port}"]')
     return Workload(
         name=name,
         title=_text(table, "title", name),
         area=area,
         interpreter=_interpreter(lines, name),
-        needs=tuple(needs),
+        needs=needs,
         args=_args(table.get("args", {}), name),
         metrics=_metrics(table.get("metrics", {}), name),
+        server=server,
     )
 
 
@@ -171,6 +171,13 @@ def _metric(key: str, value: object, name: str) -> Metric:
     return Metric(key, value["unit"], cast(Literal["higher", "lower", "none"], better))
 
 
+def _words(table: Mapping[str, Any], key: str, name: str, fix: str) -> tuple[str, ...]:
+    words = table.get(key, [])
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise _wrong(name, f"{key} is not a list of words", fix)
+    return tuple(words)
+
+
 def _text(table: Mapping[str, Any], key: str, name: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value:
@@ -195,6 +202,17 @@ def argv(workload: Workload, directory_inside: str, args: Mapping[str, Scalar]) 
     if source.suffix == ".c":
         return command(workload, f"{COMPILED}/{binary(workload.name)}", args)
     return command(workload, f"{directory_inside.rstrip('/')}/{workload.area}/{source.name}", args)
+
+
+def server(workload: Workload, directory_inside: str, args: Mapping[str, Scalar], address: str) -> list[str]:
+    """The command of the server that a client of the workload visits, listening at HOST:PORT or at a path.
+
+    That is the one it declares, or else the program itself as the server, with the client's arguments.
+    """
+    host, _, port = address.rpartition(":")
+    if workload.server:
+        return [word.format(host=host, port=port) for word in workload.server]
+    return argv(workload, directory_inside, {**args, "role": "server", "address": address})
 
 
 def binary(name: str) -> str:

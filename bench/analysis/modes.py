@@ -46,7 +46,7 @@ class Question:
 
 def analyse(run: Run, series: Series | None = None) -> list[Finding]:
     """Findings by experiment and mode; what could not run with its cause. [] for a run without modes."""
-    asked = [e for e in run.plan.suite.experiments if MODE in e.params]
+    asked = [e for e in run.plan.suite.experiments if MODE in e.params and e.section == SECTION]
     if not asked:
         return []
     from bench.analysis import series as readings

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.analysis import budgets, modes, places, places_findings, places_words, steps
+from bench.analysis import (
+    applications,
+    applications_words,
+    budgets,
+    modes,
+    places,
+    places_findings,
+    places_words,
+    steps,
+)
 from bench.analysis import overhead_words as words
 from bench.analysis.ladder import SECTION, Ladder, Level, ladders
 from bench.model import Finding, Scalar
@@ -19,16 +29,19 @@ PREFIX = "overhead/"
 
 def analyse(run: Run) -> list[Finding]:
     """Every way to a server, every experiment from the bottom rung up, the work whose files lie in several
-    places, and whether the budgets were the same."""
+    places, every application, and whether the budgets were the same."""
     found = [_finding(ladder, level, run.path.name) for ladder in ladders(run) for level in ladder.levels]
-    return [*modes.analyse(run), *found, *places_findings.findings(run), *budgets.findings(run)]
+    further = (places_findings.findings(run), applications_words.findings(run), budgets.findings(run))
+    return [*modes.analyse(run), *found, *itertools.chain.from_iterable(further)]
 
 
 def conclusion(run: Run, found: Sequence[Finding]) -> str:
-    """What costs most, what ways to a server and places of files cost, and what stands in a reader's way."""
+    """What costs most, what ways to a server, places of files and applications cost, and what stands in a
+    reader's way."""
     climbs, ways, elsewhere = ladders(run), modes.conclusion(found), places.works(run)
-    first = words.conclusion(climbs) if climbs or not (ways or elsewhere) else ""
-    said = (first, ways, places_words.conclusion(elsewhere), budgets.conclusion(budgets.read(run)))
+    served = applications_words.conclusion(applications.applications(run))
+    first = words.conclusion(climbs) if climbs or not (ways or elsewhere or served) else ""
+    said = (first, ways, places_words.conclusion(elsewhere), served, budgets.conclusion(budgets.read(run)))
     return " ".join(filter(None, said))
 
 

@@ -111,7 +111,9 @@ def carry_out(
         display.note(f"collector {missing.what} is off: {missing.cause}")
     try:
         progress = display.progress(finished)
-        with Session(directory, host.runtimes, usable, host.image, progress) as session:
+        with Session(
+            directory, host.runtimes, usable, host.image, progress, applications=host.applications
+        ) as session:
 
             def go_on(plan: Plan) -> None:
                 display.plan(plan)

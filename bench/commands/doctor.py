@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import collectors, limits, runtimes
+from bench import applications, collectors, limits, runtimes
 from bench import image as sandbox_image
 from bench.errors import HostError
 from bench.host import cgroups, facts
@@ -38,9 +38,11 @@ def examine() -> dict[str, Any]:
     """Everything the report prints: host, image, and by runtime what it lacks and each limit's state."""
     host = facts.read()
     found = sandbox_image.find()
+    layer = applications.find(found) if found else None
     result: dict[str, Any] = {
         "host": {"identity": dict(host.identity), "state": dict(host.state)},
         "image": found.digest if found else None,
+        "applications": layer.digest if layer else None,
         "runtimes": {},
         "collectors": {},
     }
@@ -102,6 +104,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"{identity['distribution']}, kernel {identity['kernel']}, {identity['cpu.count']} CPUs"
     yield f"cgroups: {identity['cgroup.mode']} ({identity['cgroup.controllers'] or 'no controllers'})"
     yield f"sandbox image: {found['image'] or 'none yet (fix: sudo bench image build)'}"
+    yield f"layer of applications: {found['applications'] or 'none yet (fix: sudo bench image build)'}"
     machines = found["machines"]
     emulated = " (emulated: speed says nothing)" if machines["accelerator"] == "tcg" else ""
     yield f"virtual machines: {machines['accelerator']}{emulated}: {machines['reason']}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import HostError
 from bench.host import kernel
-from bench.host.network import MTU, NETNS_DIR, PREFIX, TENANT_ADDRESS, undo_link, undo_netns
+from bench.host.network import MTU, NETNS_DIR, PEER_ADDRESS, PREFIX, TENANT_ADDRESS, undo_link, undo_netns
 from bench.host.shaping import index_of, netlink
 
 if TYPE_CHECKING:
@@ -68,6 +68,22 @@ def joined(ledger: Ledger, run: str) -> Iterator[Path]:
         undo_link(outer)
         undo_netns(path.name)
         ledger.gone(entry)
+
+
+@contextlib.contextmanager
+def addressed(run: str) -> Iterator[str]:
+    """The name of the run's bridge, on which the host has an address for the length of the block."""
+    name = name_of(run)
+    with netlink(None, f"giving {name} an address") as socket:
+        index = index_of(socket, name)
+        if index is None:
+            raise HostError(f"the bridge {name} of this run is gone", fix="bench clean; run again")
+        socket.addr("add", index=index, address=PEER_ADDRESS, prefixlen=PREFIX)
+    try:
+        yield name
+    finally:
+        with netlink(None, f"taking the address of {name}") as socket:
+            socket.addr("del", index=index, address=PEER_ADDRESS, prefixlen=PREFIX)
 
 
 def mtu(path: Path) -> int | None:

@@ -9,12 +9,12 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bench.errors import HostError, SandboxError
-from bench.host import cgroups
+from bench.host import archive, cgroups
 from bench.host.software import version
 from bench.model import Missing, Scalar
 
@@ -98,9 +98,15 @@ def ensure_image(client: DockerClient, image: Image) -> str:
             if (held.labels or {}).get("isobench.digest") == image.digest:
                 return image.tag
         repository, _, tag = image.tag.partition(":")
-        said = client.api.import_image_from_file(
-            str(image.tar), repository=repository, tag=tag, changes=[f"LABEL isobench.digest={image.digest}"]
-        )
+        if image.base:
+            # A generator: its words are read to the end, or the engine would be cut off while it reads.
+            load = cast(Callable[..., Iterable[object]], client.api.load_image)
+            said: object = list(load(archive.pieces(image)))
+        else:
+            label = f"LABEL isobench.digest={image.digest}"
+            said = client.api.import_image_from_file(
+                str(image.tar), repository=repository, tag=tag, changes=[label]
+            )
         if "errorDetail" in str(said):  # the engine answers 200 before it has read the tar
             raise SandboxError(
                 f"importing {image.tag}: {str(said)[-300:]}", fix="docker system df; free some space"

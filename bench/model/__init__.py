@@ -10,6 +10,7 @@ from __future__ import annotations
 from bench.model.asked import (
     AGAIN,
     AGGRESSOR,
+    APPLICATIONS,
     ATTACH,
     ATTACHES,
     AXES,
@@ -84,6 +85,7 @@ from bench.model.meant import (
 __all__ = [
     "AGAIN",
     "AGGRESSOR",
+    "APPLICATIONS",
     "ATTACH",
     "ATTACHES",
     "AXES",

@@ -37,6 +37,8 @@ INSTANCES = "instances"
 """Param of an experiment on density: how many idle sandboxes of one kind are opened, one after the other."""
 LAYER = "layer"
 """The need of an experiment that is told how large the writable layer of a container became."""
+APPLICATIONS = "applications"
+"""The need of the layer of applications on the sandbox image."""
 MARKERS = "markers"
 """The need of an experiment whose tenants look for what the host planted."""
 
@@ -75,6 +77,9 @@ class Workload:
     needs: tuple[str, ...] = ()
     args: Mapping[str, Scalar] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
+    server: tuple[str, ...] = ()
+    """The command of the server that a client of it visits, with {host} and {port} in it; () for the program
+    itself, where it has a role."""
 
 
 @dataclass(frozen=True, slots=True)

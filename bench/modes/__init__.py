@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.limits import nearest
-from bench.model import MODE, NETWORK, Case, Missing, Scalar
+from bench.model import APPLICATIONS, MODE, NETWORK, Case, Missing, Scalar
 
 if TYPE_CHECKING:
     from bench.model import Tenant
@@ -56,6 +56,11 @@ MODES = {one.name: one for one in (
          network="host"),
     Mode("veth", "host to a namespace", "process", "a veth", "namespaces:veth"),
     Mode("direct", "host to a container", "docker", "the engine's bridge and a veth", "containers:direct",
+         network="bridge"),
+    Mode("bundle", "host to an OCI bundle", "runc:ns+net+overlay+caps+seccomp+masks",
+         "a bridge and a veth", "containers:bundle"),
+    Mode("gvisor", "host to a container under gVisor", "docker:runsc",
+         "the engine's bridge, a veth and gVisor's own network", "containers:gvisor", "containers:no_gvisor",
          network="bridge"),
     Mode("bridge", "container to container by name", "docker",
          "a veth, the engine's bridge and another veth; the engine's own DNS tells the address",
@@ -125,9 +130,13 @@ def networked(case: Case) -> bool:
 def not_offered(case: Case) -> str | None:
     """Why the mode says nothing about the case's workload; None where it does."""
     mode = of(case)
-    if mode is None or not mode.unix or case.tenants[0].workload == TRIPS:
+    if mode is None:
         return None
-    return f"{case.tenants[0].workload} knows no unix sockets"
+    if mode.unix and case.tenants[0].workload != TRIPS:
+        return f"{case.tenants[0].workload} knows no unix sockets"
+    if mode.opens.startswith("machines:") and APPLICATIONS in case.needs:
+        return "machines boot from a disk that has no applications, and their mode has the client inside"
+    return None
 
 
 def lacking(case: Case) -> Missing | None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import SandboxError
-from bench.host import daemons, mounts
-from bench.host.network import free_port
-from bench.model import NETWORK, PORT, Scalar, Tenant
+from bench.host import bridge as bridges
+from bench.host import daemons, engines, mounts
+from bench.host.network import TENANT_ADDRESS, free_port
+from bench.model import NETWORK, PORT, Missing, Scalar, Tenant
 from bench.modes import MODES, evidence, servers
 from bench.runtimes import Arena, Runtime, Sandbox
 from bench.sandboxes import container_config
@@ -80,6 +81,45 @@ def direct(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
         if address is None:
             raise SandboxError(f"{server.name} has no address", fix="read the engine's own log")
         yield servers.joined(client, server, f"{address}:{PORT}", _bridge(settings).told)
+
+
+@contextlib.contextmanager
+def gvisor(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
+    """As `direct`, with a kernel of gVisor's between the server and the host's."""
+    with _served(runtime, tenant, arena, "gvisor") as server, servers.raw(tenant, arena) as client:
+        settings = server.settings()
+        address = container_config.address(settings)
+        if address is None:
+            raise SandboxError(f"{server.name} has no address", fix="read the engine's own log")
+        yield servers.joined(client, server, f"{address}:{PORT}", _bridge(settings).told)
+
+
+def no_gvisor() -> Missing | None:
+    """Why nothing can be reached in gVisor here; None where it can, or where the engine tells nothing."""
+    client = engines.connect("docker")
+    if isinstance(client, Missing):
+        return client
+    with contextlib.closing(client), engines.speaking("asking docker what it is"):
+        known = dict(client.info().get("Runtimes") or {}).get("runsc") or {}
+    if "--network=none" in (known.get("runtimeArgs") or ()):
+        cause = "the engine runs gVisor without a network (--network=none)"
+        return Missing(
+            "network", cause, "take that out of the runtimeArgs of runsc, where the engine has them"
+        )
+    return None
+
+
+@contextlib.contextmanager
+def bundle(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
+    """The host speaks to a bundle's address, by the run's bridge, which has one itself meanwhile."""
+    with contextlib.ExitStack() as stack:
+        link = stack.enter_context(bridges.addressed(arena.run))
+        server = stack.enter_context(runtime.open(servers.tenant(tenant), arena))
+        stack.enter_context(servers.serving(server, tenant, ANYWHERE))
+        client = stack.enter_context(servers.raw(tenant, arena))
+        readers = {evidence.PACKETS: evidence.bridged(link)}
+        seen = evidence.witness(readers, link=link, filtered=evidence.filtered())
+        yield servers.joined(client, server, f"{TENANT_ADDRESS}:{PORT}", seen.told)
 
 
 @contextlib.contextmanager

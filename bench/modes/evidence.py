@@ -6,12 +6,16 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import HostError
 from bench.host import daemons
 from bench.host.bridge import inside
 from bench.host.shaping import index_of, netlink
 from bench.model import Scalar
+
+if TYPE_CHECKING:
+    from bench.runtimes import Sandbox
 
 Read = Callable[[], float | None]
 PACKETS, CPU, CONNECTIONS = "path.packets", "path.cpu", "path.connections"
@@ -85,6 +89,28 @@ def used(pids: Iterable[int]) -> Read:
         clocks = [daemons.clock(pid) for pid in kept]
         known = [one for one in clocks if one is not None]
         return sum(known) / 1e9 if kept and len(known) == len(kept) else None
+
+    return read
+
+
+def spent(sandbox: Sandbox) -> Read:
+    """Reads the CPU seconds of all that ever ran in that sandbox, by its control group; None without one.
+
+    Source: cpuacct.usage (v1, ns) or usage_usec of cpu.stat (v2).
+    """
+    group = sandbox.cgroup
+    owner = daemons.counts_cpu(group.cgroups) if group else None
+
+    def read() -> float | None:
+        if group is None or owner is None:
+            return None
+        try:
+            if owner.version == 1:
+                return int((owner.mount / group.path / "cpuacct.usage").read_text()) / 1e9
+            lines = (owner.mount / group.path / "cpu.stat").read_text().splitlines()
+            return next(int(line.split()[1]) / 1e6 for line in lines if line.startswith("usage_usec "))
+        except (OSError, StopIteration):
+            return None
 
     return read
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from bench import workload as workloads
 from bench.errors import SandboxError
 from bench.model import Scalar, Tenant
-from bench.modes import TRIPS
+from bench.modes import evidence
 from bench.runtimes import Arena, Process, Sandbox
 from bench.sandboxes import native
 
@@ -39,20 +39,15 @@ def tenant(client: Tenant) -> Tenant:
 
 
 def argv(client: Tenant, sandbox: Sandbox, address: str) -> list[str]:
-    """The command of the server that fits the client's workload, waiting at HOST:PORT or a path."""
-    if client.workload == TRIPS:
-        program = workloads.find(TRIPS)
-        return workloads.argv(
-            program, sandbox.workloads, {**client.args, "role": "server", "address": address}
-        )
-    host, _, port = address.rpartition(":")
-    return ["iperf3", "--server", "--bind", host, "--port", port, "--forceflush"]
+    """The command of the server that the client's workload declares, waiting at HOST:PORT or a path."""
+    return workloads.server(workloads.find(client.workload), sandbox.workloads, client.args, address)
 
 
 @contextlib.contextmanager
 def serving(sandbox: Sandbox, client: Tenant, address: str) -> Iterator[None]:
     """The client's server in that sandbox at that address, on the client's `server_cpu`; killed after."""
-    process = sandbox.start(argv(client, sandbox, address), ENVIRONMENT)
+    environment = {**ENVIRONMENT, "BENCH_SCRATCH": sandbox.scratch}
+    process = sandbox.start(argv(client, sandbox, address), environment)
     try:
         _await(process)
         pin(sandbox.pids(), int(client.args.get("server_cpu", -1)))
@@ -63,10 +58,13 @@ def serving(sandbox: Sandbox, client: Tenant, address: str) -> Iterator[None]:
 
 
 def pin(pids: Sequence[int], cpu: int) -> None:
-    """Keep these processes on that CPU, from outside and so in every mode alike; no CPU is below 0."""
+    """Keep all threads of these processes on that CPU, from outside and so in every mode alike; no CPU is
+    below 0."""
     for pid in pids if cpu >= 0 else ():
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(pid, {cpu})
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread.name), {cpu})
 
 
 def cpus(pids: Sequence[int]) -> str | None:
@@ -84,7 +82,8 @@ def joined(
     """The client's sandbox with the server's address as its peer, and with what is told as further facts."""
     both: Client = client  # type: ignore[assignment]  # every sandbox of a mode has both attributes
     both.peer = address
-    both.told = lambda: {"server.cpus": cpus(server.pids()), **told()}
+    spent = evidence.witness({"server.cpu": evidence.spent(server)})
+    both.told = lambda: {"server.cpus": cpus(server.pids()), **spent.told(), **told()}
     return client
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bench.analysis import (
+    applications,
     budgets,
     interference,
     ladder,
@@ -25,6 +26,7 @@ from bench.analysis.wording import runtime_name
 from bench.factors import factor
 from bench.frames import Run
 from bench.model import Experiment, Finding, Scalar
+from bench.render import applications as served
 from bench.render import figures, method, numbers, prose
 from bench.render import interference as felt
 from bench.render import literature as published
@@ -35,7 +37,7 @@ from bench.render import visibility as visible
 from bench.render.matrix import TITLES, Column, Group, anchors, columns, groups
 from bench.render.verdicts import MARKS, Mark, mark
 
-SECONDS = ("p95", "time", "cpu.host", "path.cpu")
+SECONDS = ("p95", "time", "cpu.host", "path.cpu", "server.cpu")
 """Evidence in seconds that no workload and no collector has a unit for."""
 THAN = {"whiteout": "in a plain directory", "mix": "on the bind mount", "copyup": "by opening",
         modes.SECTION: "on the loopback"}  # fmt: skip
@@ -133,6 +135,8 @@ class Document:
     """What each boundary costs, for a run with a ladder."""
     places: where.Places | None
     """What the same work costs by where its files lie."""
+    applications: served.Applications | None
+    """What requests to servers cost by where those run."""
     machines: virtual.Machines | None
     literature: published.Literature | None
     """What others published of what this run measured, and what came out here."""
@@ -146,7 +150,8 @@ def build(run: Run) -> Document:
     experiments = {e.name: e for e in run.plan.suite.experiments}
     found, runtimes = run.finding_list, run.plan.runtimes
     # What tenants see, what neighbours do and what a boundary costs have tables of their own.
-    own = (SECTION, NEIGHBOURS, ladder.SECTION, places.SECTION, budgets.SECTION)
+    own = (SECTION, NEIGHBOURS, ladder.SECTION, places.SECTION, applications.SECTION,
+           budgets.SECTION)  # fmt: skip
     rest = [f for f in found if f.section not in own]
     parts = groups(rest, runtimes, run.plan.suite.experiments)
     # Modes are of a way, not of a runtime: a table of their own says more than a row by runtime.
@@ -156,7 +161,7 @@ def build(run: Run) -> Document:
     ids = anchors(found)
     material = figures.Material(run, series, cols)
     drawn, carried = figures.draw(material), machines(run, series)
-    elsewhere = places.works(run)
+    elsewhere, apps = places.works(run), applications.applications(run, series)
     beside, climbs = interference.matrix(run, series), ladder.ladders(run, series)
     note = overhead_words.emulation(climbs) if climbs else emulation(found)
     return Document(
@@ -177,6 +182,9 @@ def build(run: Run) -> Document:
             climbs, run.plan.suite.rungs, budgets.read(run), found, ids, figures.of_ladders(climbs)
         ),
         places=where.section(elsewhere, found, ids, figures.of_places(elsewhere), alone=not climbs),
+        applications=served.section(
+            apps, found, ids, figures.of_applications(apps), alone=not (climbs or elsewhere)
+        ),
         machines=virtual.section(carried, figures.of_machines(material, carried)),
         literature=published.section(literature.evaluate(run, series, climbs, beside)),
         gaps=tuple(prose.gaps(run.finding_list, {e.name: e.title for e in experiments.values()})),

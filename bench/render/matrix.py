@@ -33,6 +33,7 @@ TITLES = {
     "working": "Instances with a working set",
     "hooks": "Steps of an OCI runtime",
     "modes": "The way to a server",
+    "applications": "Applications",
 }
 ABSENT = Mark("–", "no result", "unoffered", 7, "Nothing was run for this cell.")
 

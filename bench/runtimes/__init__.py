@@ -134,8 +134,9 @@ class Arena:
     """Host directory of this trial; a runtime makes a directory per tenant below it."""
     ledger: Ledger
     needs: tuple[str, ...] = ()
-    """What the case needs: "disk" (scratch lies on `disk`), "swap", "peer" (an iperf3 server), "markers"
-    (things of the host that a tenant is to look for; native runtimes then run without the root view)."""
+    """What the case needs: "disk" (scratch lies on `disk`), "swap", "peer" (an iperf3 server), "applications"
+    (`image` and `root` are those with that layer), "markers" (things of the host that a tenant is to look
+    for; native runtimes then run without the root view)."""
     disk: Disk | None = None
     root: Path | None = None
     """Host directory of the run's root view: the image's tree with /proc, /sys, /dev, workloads and
@@ -170,6 +171,8 @@ class Ground:
     note: Callable[[str], None]
     """Tells the user what takes a while, and goes into the notes of the run."""
     logs: Path | None = None
+    applications: Image | None = None
+    """The image with the layer of applications, where a case needs that."""
     networked: bool = False
     """Whether a case joins this runtime's sandboxes to a network of the run (see `bench.model.NETWORKS`)."""
 

@@ -146,8 +146,8 @@ class Runtime(NativeRuntime):
             try:
                 client = self._client()
                 stack.callback(client.close)
-                if ground.image is not None:
-                    engines.ensure_image(client, ground.image)
+                for image in filter(None, (ground.image, ground.applications)):
+                    engines.ensure_image(client, image)
                 if ground.networked:
                     name = container_config.network_name(ground.run, self.variant)
                     stack.enter_context(self._network(client, name, ground.run, ground.ledger))

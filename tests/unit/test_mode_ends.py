@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -38,7 +40,7 @@ class Script:
 class Box:
     """A sandbox that runs a script whatever it is told to start."""
 
-    workloads = "/workloads"
+    workloads, scratch, cgroup = "/workloads", "/scratch", None
 
     def __init__(self, text):
         self.text, self.asked, self.script = text, None, None
@@ -65,6 +67,42 @@ def test_the_server_of_bulk_waits_at_that_address_alone():
     words = servers.argv(BULK, Box(""), "127.0.0.1:4711")
     assert words[:2] == ["iperf3", "--server"]
     assert words[words.index("--bind") + 1] == "127.0.0.1" and words[words.index("--port") + 1] == "4711"
+
+
+def test_all_threads_of_a_server_are_on_its_cpu_and_not_its_first_alone():
+    cpu = max(os.sched_getaffinity(0))
+    wait = "threading.Event().wait"
+    text = (
+        f"import threading; [threading.Thread(target={wait}).start() for _ in range(2)]; print(1, flush=True)"
+    )
+    script = Script(text)
+    try:
+        select.select([script.stdout], [], [], 30)
+        servers.pin([script.of.pid], cpu)
+        threads = [int(p.name) for p in Path(f"/proc/{script.of.pid}/task").iterdir()]
+        assert len(threads) == 3
+        assert {frozenset(os.sched_getaffinity(t)) for t in threads} == {frozenset({cpu})}
+    finally:
+        script.of.kill()
+        script.of.wait(timeout=30)
+
+
+def test_cpu_time_of_a_server_is_that_of_its_group_in_either_version(tmp_path):
+    for version, name, text in (
+        (1, "cpuacct.usage", "1500000000\n"),
+        (2, "cpu.stat", "usage_usec 1500000\n"),
+    ):
+        (tmp_path / "g").mkdir(exist_ok=True)
+        (tmp_path / "g" / name).write_text(text)
+        owner = SimpleNamespace(version=version, mount=tmp_path)
+        found = SimpleNamespace(
+            owner=lambda _, o=owner: o if o.version == 1 else None, unified=lambda o=owner: o
+        )
+        box = SimpleNamespace(cgroup=SimpleNamespace(path="g", cgroups=found))
+        assert evidence.spent(box)() == 1.5
+        box.cgroup.path = "gone"
+        assert evidence.spent(box)() is None
+    assert evidence.spent(SimpleNamespace(cgroup=None))() is None
 
 
 def test_a_client_may_come_once_the_server_says_that_it_listens_and_the_server_is_on_its_cpu():
@@ -101,11 +139,11 @@ def test_no_cpu_leaves_the_server_where_it_is():
 
 def test_the_client_is_told_the_address_and_its_facts_gain_what_the_way_tells():
     client = SimpleNamespace(peer=None, told=dict)
-    server = SimpleNamespace(pids=lambda: [os.getpid()])
+    server = SimpleNamespace(pids=lambda: [os.getpid()], cgroup=None)
     assert servers.joined(client, server, "x:1", lambda: {"path.packets": 3.0}) is client
     cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     assert client.peer == "x:1"
-    assert client.told() == {"server.cpus": cpus, "path.packets": 3.0}
+    assert client.told() == {"server.cpus": cpus, "server.cpu": None, "path.packets": 3.0}
 
 
 # --- evidence --------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def test_a_runtime_that_is_no_rung_is_refused():
         assembly.on_ladder("podman", parse(a_suite()))
 
 
-def test_the_shipped_suite_takes_about_ten_minutes_by_itself_and_more_in_full():
+def test_the_shipped_suite_takes_about_a_quarter_of_an_hour_by_itself_and_more_in_full():
     loaded = suite.load("overhead")
     native = [r for r in loaded.runtimes if "libvirt" not in r and r != "docker-vm"]
     cost = {"docker": 0.7, "docker:runsc": 0.7, "process": 0.06, "cgroup": 0.07}
@@ -125,12 +125,12 @@ def test_the_shipped_suite_takes_about_ten_minutes_by_itself_and_more_in_full():
         assert any("primes" in line for line in listing.plan_lines(made))
         return plans.estimate(made)
 
-    assert 300 < seconds() < 720
+    assert 300 < seconds() < 840
     assert seconds(quick=True) < 240
     assert seconds(full=True) > seconds()
 
 
 def test_every_experiment_of_the_shipped_suite_asks_for_the_same_budget():
-    rungs = [e for e in suite.load("overhead").experiments if e.section != "modes"]
+    rungs = [e for e in suite.load("overhead").experiments if e.section not in ("modes", "applications")]
     asked = {tuple(t.limits.items()) for e in rungs for t in e.tenants}
     assert len(asked) == 1

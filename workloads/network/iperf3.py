@@ -3,6 +3,7 @@
 # title   = "TCP or UDP to a neighbour with iperf3"
 # area    = "network"
 # needs   = ["python3", "iperf3"]
+# server  = ["iperf3", "--server", "--bind", "{host}", "--port", "{port}", "--forceflush"]
 # [args]
 # seconds = 2
 # omit = 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.model import ATTACH, CACHE, NETWORK, RESIDENTS, Finding
 from bench.render.figures import (
+    applications,
     bars,
     density,
     effort,
@@ -64,5 +65,9 @@ of_machines = machines.draw
 of_neighbours = interference.draw
 of_ladders = waterfall.draw
 of_places = places.draw
+of_applications = applications.draw
 
-__all__ = ["Figure", "Material", "draw", "of_ladders", "of_machines", "of_neighbours", "of_places"]
+__all__ = [
+    "Figure", "Material", "draw", "of_applications", "of_ladders", "of_machines", "of_neighbours",
+    "of_places",
+]  # fmt: skip
