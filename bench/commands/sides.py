@@ -88,9 +88,7 @@ def refuse(first: Side, second: Side) -> None:
         a, b = (", ".join(sorted(side.images)) or "none" for side in (first, second))
         differing.append(f"image: {a} / {b}")
     if first.attach != second.attach:
-        differing.append(
-            f"attach (see docs/method.md): {first.attach} / {second.attach}"
-        )
+        differing.append(f"attach (see docs/method.md): {first.attach} / {second.attach}")
     if differing:
         listed = "\n  ".join(differing)
         raise UsageError(f"{first.id} and {second.id} cannot be compared, they differ in:\n  {listed}",
