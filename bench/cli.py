@@ -165,7 +165,7 @@ def plan(as_json: bool, **options: Any) -> None:
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with the unfinished run in that directory.",
+    help="Go on with that unfinished run: a directory, or its name below --runs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON on standard output.")
 @click.option("--no-report", is_flag=True, help="Skip the HTML and PDF report.")
@@ -179,7 +179,7 @@ def run(
     bench run --quick                             a first answer about limits
     bench run --suite startup -k network          one experiment of another suite
     bench run --runtimes process,docker           fewer runtimes
-    bench run --resume runs/RUN                   go on with an unfinished run
+    bench run --resume RUN                        go on with an unfinished run
 
     Exit status: 0 every limit held, or a suite that tests none has its numbers; 1 a limit failed or was not
     enforced; 2 wrong usage; 3 nothing could be judged here; 4 a trial broke, or something could not be
@@ -187,6 +187,7 @@ def run(
     """
     from bench.commands import conduct, scope
 
+    resume = resume and conduct.named(resume, runs)
     if guest := conduct.place(resume, on):
         from bench.commands import remote
 

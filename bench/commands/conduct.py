@@ -26,9 +26,14 @@ if TYPE_CHECKING:
     from bench.render.html import Content
 
 
+def named(run: Path, runs: Path) -> Path:
+    """That directory; where there is none, the one of that name below `runs`."""
+    return runs / run if not run.exists() and (runs / run).is_dir() else run
+
+
 def chosen(run: Path | None, runs: Path) -> Path:
     """The run that was named, or the newest one below `runs`."""
-    found = run or store.latest(runs)
+    found = named(run, runs) if run else store.latest(runs)
     if found is None:
         raise BenchError(f"there is no run below {runs}/", fix="bench run --suite cgroups")
     return found

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -151,3 +153,13 @@ def test_a_fault_of_the_program_is_never_taken_for_a_verdict(monkeypatch):
     done = bench("list")
     assert done.exit_code == 4
     assert "fault of bench itself" in done.output
+
+
+def test_a_run_is_found_by_its_name_as_a_reason_in_a_report_says_it(tmp_path, monkeypatch):
+    shutil.copytree(Path(__file__).parents[1] / "golden" / "run-format-1", tmp_path / "runs" / "one")
+    monkeypatch.chdir(tmp_path)
+    assert bench("analyse", "one").exit_code in (0, 1)
+    resumed = bench("run", "--resume", "one", "--on", "libvirt:full")
+    assert "was begun" in resumed.output, "it was found, and then refused for where it goes on"
+    (tmp_path / "one").mkdir()
+    assert "one is not a run directory" in bench("analyse", "one").output, "a directory here comes first"
