@@ -30,7 +30,7 @@ def uses(svg, colour):
 
 def test_each_factor_has_a_picture_no_wider_than_a_page():
     pictures = drawn(a_run(a_plan(), believable))
-    assert set(pictures) == {"fig-concurrency", "fig-network", "fig-residents", "fig-cache"}
+    assert set(pictures) == {"fig-concurrency", "fig-network", "fig-residents", "fig-cache", "fig-attach"}
     for svg in pictures.values():
         assert float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1]) <= 460
 
