@@ -42,9 +42,13 @@ def compare(pair, candidate, runs):
 
 
 def test_docker_is_not_slower_than_itself_and_is_with_an_oci_runtime_that_sleeps(tmp_path, docker, no_trace):
-    status, same = compare(docker, docker.runtime, tmp_path)
-    (judged,) = same["judged"]
-    assert status in (0, 3) and judged["outcome"] != "slower", judged["reason"]
+    for _ in range(3):  # a disturbed host may leave too few blocks for a median, which says so
+        status, same = compare(docker, docker.runtime, tmp_path)
+        (judged,) = same["judged"]
+        assert judged["outcome"] != "slower", judged["reason"]
+        if status != 3:
+            break
+    assert status == 0, judged["reason"]
     reference = next(a for a in same["arms"] if (a["role"], a["metric"]) == ("reference", judged["metric"]))
     seconds = SHARE * reference["median"]["estimate"]
     for _ in range(3):  # a disturbed host may leave one undecided, which says so
