@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.errors import HostError
 from bench.host import daemons
 from bench.host.bridge import inside
+from bench.host.cgroups import counters, files
 from bench.host.shaping import index_of, netlink
 from bench.model import Scalar
 
@@ -94,23 +95,16 @@ def used(pids: Iterable[int]) -> Read:
 
 
 def spent(sandbox: Sandbox) -> Read:
-    """Reads the CPU seconds of all that ever ran in that sandbox, by its control group; None without one.
-
-    Source: cpuacct.usage (v1, ns) or usage_usec of cpu.stat (v2).
-    """
+    """Reads the CPU seconds of all that ever ran in that sandbox, by its control group; None without one."""
     group = sandbox.cgroup
     owner = daemons.counts_cpu(group.cgroups) if group else None
 
     def read() -> float | None:
         if group is None or owner is None:
             return None
-        try:
-            if owner.version == 1:
-                return int((owner.mount / group.path / "cpuacct.usage").read_text()) / 1e9
-            lines = (owner.mount / group.path / "cpu.stat").read_text().splitlines()
-            return next(int(line.split()[1]) / 1e6 for line in lines if line.startswith("usage_usec "))
-        except (OSError, StopIteration):
-            return None
+        source = counters.CPU_USAGE[owner.version]
+        text = files.read(owner.mount / group.path / source.file)
+        return None if text is None else source.parse(text).get("cpu.usage")
 
     return read
 

@@ -360,9 +360,9 @@ def test_whoever_enters_a_group_right_after_the_wait_need_not_wait(bounded, cgro
             assert attaching.wait(cgroups) > 0
             following.append(entering(bounded, child.pid))
         child.stdin.close()
-    if statistics.median(first) < 0.0005:
-        pytest.skip("whoever enters a group on this host does not wait at all (favordynmods)")
-    assert statistics.median(following) < statistics.median(first) / 5
+    waited, saved = statistics.median(first), statistics.median(first) - statistics.median(following)
+    # With favordynmods nobody waits, and there is nothing to save.
+    assert saved > 0.8 * waited or "favordynmods" in Path("/proc/mounts").read_text()
     assert Path("/proc/self/cgroup").read_text() == before
 
 

@@ -147,6 +147,9 @@ V2 = (
     *_PIDS,
 )
 
+CPU_USAGE = {1: V1[0], 2: V2[0]}
+"""By version of its hierarchy the file that has `cpu.usage`."""
+
 # Where no swap is allowed, the sum of memory and swap has the same limit and is charged first, so that
 # memory.failcnt stays at 0 for ever. The sum's own failcnt is no longer counted since Linux 6.15
 # (track_failcnt in mm/page_counter.c), so there only a positive number says anything.
