@@ -177,4 +177,4 @@ def conclusion(findings: Sequence[Finding]) -> str:
     seen = "; ".join(f"{level}: {', '.join(texts)}" for level, texts in changed.items() if texts)
     unseen = ", ".join(level for level, texts in changed.items() if not texts)
     said = [f"What changes a start: {seen}."] if seen else []
-    return " ".join([*said, f"No change was seen by: {unseen}."] if unseen else said)
+    return " ".join([*said, f"No sure change by: {unseen}."] if unseen else said)

@@ -178,7 +178,7 @@ def test_the_conclusion_names_the_last_level_of_each_factor():
     run = a_run(a_plan(), believable)
     text = analysis.summary(run, analysis.analyse(run))
     assert "published port: 2 × in docker" in text and "8 at once: 2.5 × in process" in text
-    assert text.endswith("No change was seen by: cold page cache, next to enter a group.")
+    assert text.endswith("No sure change by: cold page cache, next to enter a group.")
     one = a_run(a_plan(only="network"), believable)
     assert analysis.summary(one, analysis.analyse(one)).startswith("What changes a start")
 
