@@ -6,6 +6,7 @@ those pairs, and the interval is that of the blocks.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def ranking(cells: Sequence[Cell]) -> list[Standing]:
     known = {r: found for r, of in shared.items() if (found := interval(averaged(of, lost))) is not None}
     order = sorted(known, key=lambda r: known[r].estimate)
     result = []
-    for runtime, after in zip(order, [*order[1:], ""], strict=True):
+    for runtime, after in itertools.zip_longest(order, order[1:]):
         of = shared[runtime]
         result.append(
             Standing(

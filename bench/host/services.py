@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import HostError
+from bench.host import gvisor
 from bench.ledger import process_start, state_dir
 from bench.model import Missing
 
@@ -175,13 +176,9 @@ def daemon_config(existing: Path = Path("/etc/docker/daemon.json")) -> dict[str,
     config: dict[str, Any] = {}
     with contextlib.suppress(FileNotFoundError):
         config = json.loads(existing.read_text())
-    runtimes = dict(config.get("runtimes", {}))
-    # Without the last word gVisor keeps a socket that is bound inside to itself: no payload could be asked.
-    gvisor = ["--platform=ptrace", "--network=none", "--host-uds=create"]
-    for name, arguments in (("runsc", gvisor), ("crun", [])):
-        path = shutil.which(name)
-        if path and name not in runtimes:
-            runtimes[name] = {"path": path, "runtimeArgs": arguments}
+    crun = shutil.which("crun")
+    ours = gvisor.entries() | ({"crun": {"path": crun, "runtimeArgs": []}} if crun else {})
+    runtimes = ours | config.get("runtimes", {})
     own = {"iptables": False, "ip6tables": False, "ip-forward": False, "ip-masq": False, "bridge": "none"}
     return {**config, **own, "runtimes": runtimes}
 

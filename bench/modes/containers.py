@@ -12,6 +12,7 @@ from typing import Any
 from bench.errors import SandboxError
 from bench.host import bridge as bridges
 from bench.host import daemons, engines, mounts
+from bench.host import gvisor as gvisors
 from bench.host.network import TENANT_ADDRESS, free_port
 from bench.model import NETWORK, PORT, Missing, Scalar, Tenant
 from bench.modes import MODES, evidence, servers
@@ -73,9 +74,9 @@ def host(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
 
 
 @contextlib.contextmanager
-def direct(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
+def _addressed(runtime: Runtime, tenant: Tenant, arena: Arena, mode: str) -> Iterator[Sandbox]:
     """The host speaks to the container's own address, which its bridge leads to."""
-    with _served(runtime, tenant, arena, "direct") as server, servers.raw(tenant, arena) as client:
+    with _served(runtime, tenant, arena, mode) as server, servers.raw(tenant, arena) as client:
         settings = server.settings()
         address = container_config.address(settings)
         if address is None:
@@ -84,29 +85,27 @@ def direct(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
 
 
 @contextlib.contextmanager
+def direct(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
+    """To a container of this kernel."""
+    with _addressed(runtime, tenant, arena, "direct") as client:
+        yield client
+
+
+@contextlib.contextmanager
 def gvisor(runtime: Runtime, tenant: Tenant, arena: Arena) -> Iterator[Sandbox]:
     """As `direct`, with a kernel of gVisor's between the server and the host's."""
-    with _served(runtime, tenant, arena, "gvisor") as server, servers.raw(tenant, arena) as client:
-        settings = server.settings()
-        address = container_config.address(settings)
-        if address is None:
-            raise SandboxError(f"{server.name} has no address", fix="read the engine's own log")
-        yield servers.joined(client, server, f"{address}:{PORT}", _bridge(settings).told)
+    with _addressed(runtime, tenant, arena, "gvisor") as client:
+        yield client
 
 
 def no_gvisor() -> Missing | None:
-    """Why nothing can be reached in gVisor here; None where it can, or where the engine tells nothing."""
+    """Why nothing can be reached in gVisor here; None where it can."""
     client = engines.connect("docker")
     if isinstance(client, Missing):
         return client
     with contextlib.closing(client), engines.speaking("asking docker what it is"):
-        known = dict(client.info().get("Runtimes") or {}).get("runsc") or {}
-    if "--network=none" in (known.get("runtimeArgs") or ()):
-        cause = "the engine runs gVisor without a network (--network=none)"
-        return Missing(
-            "network", cause, "take that out of the runtimeArgs of runsc, where the engine has them"
-        )
-    return None
+        known = client.info().get("Runtimes") or {}
+    return None if gvisors.networked(known) else gvisors.ALONE
 
 
 @contextlib.contextmanager

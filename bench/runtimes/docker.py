@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench import places
 from bench.errors import BenchError, LimitNotSetError, SandboxError, UsageError
-from bench.host import cgroups, engines, oci
+from bench.host import cgroups, engines, gvisor, oci
 from bench.ledger import state_dir
 from bench.model import LAYER, NETWORK, NETWORKS, PORT, Missing, Tenant
 from bench.sandboxes import container_config, housing, tenancy
@@ -48,8 +48,8 @@ class Runtime(NativeRuntime):
             raise UsageError(f"{self.name}@ names no image", fix=f"{self.name}@IMAGE")
         super().__init__(name or None)
         self._digest = ""
-        if self.variant == "runsc":
-            self.networks = frozenset({"none"})  # it runs here with --network=none
+        if self.variant == gvisor.PLAIN:
+            self.networks = frozenset({"none"})  # a network takes another start: see bench.host.gvisor
         self.places = frozenset({places.BIND, places.VOLUME, places.ROOT, places.TMPFS})
 
     def requires(self) -> Sequence[Missing]:
@@ -94,8 +94,12 @@ class Runtime(NativeRuntime):
     def lacks(self, limit: str) -> Missing | None:
         """Why this engine cannot hold `limit` on this host, if so."""
         if limit == "net.egress":
-            if self.variant == "runsc":
-                return Missing(limit, "runsc runs here with --network=none", "use the default OCI runtime")
+            if self.variant == gvisor.PLAIN:
+                return Missing(
+                    limit,
+                    f"gVisor is started without a network ({gvisor.OFF})",
+                    "use the default OCI runtime",
+                )
             return (
                 None
                 if _is_root()
@@ -206,7 +210,8 @@ class Runtime(NativeRuntime):
     ) -> dict[str, Any]:  # fmt: skip
         found = cgroups.detect()
         with engines.speaking(f"asking {self.engine} what it is"):
-            driver = str(client.info().get("CgroupDriver"))
+            info = client.info()
+        parent = self._parent(arena.guard.path, str(info.get("CgroupDriver"))) if arena.guard else None
         unified = found.unified()
         rescaled = bool(
             unified and arena.guard and not (unified.mount / arena.guard.path / "io.bfq.weight").exists()
@@ -215,12 +220,21 @@ class Runtime(NativeRuntime):
         asked = container_config.arguments(
             tenant.limits, arena.disk.device if arena.disk else None,
             version=found.version("cpu") or 1, rescaled=rescaled and found.version("io") == 2,
-            network=network, binds=[*binds, *mounted], runtime=self.variant,
-            parent=self._parent(arena.guard.path, driver) if arena.guard else None, ports=ports,
+            network=network, binds=[*binds, *mounted], runtime=self._oci(info, network),
+            parent=parent, ports=ports,
         )  # fmt: skip
         with engines.speaking("putting the limits together"):
             config: dict[str, Any] = client.api.create_host_config(**asked, **further, **self._extra())
         return config
+
+    def _oci(self, info: Mapping[str, Any], network: str) -> str | None:
+        """The OCI runtime by the engine's name for it: gVisor has one of its own for a network."""
+        if self.variant != gvisor.PLAIN or network == "none":
+            return self.variant
+        found = gvisor.networked(info.get("Runtimes") or {})
+        if found is None:
+            raise SandboxError(f"{self.name}:{self.variant}: {gvisor.ALONE.cause}", fix=gvisor.ALONE.fix)
+        return found
 
     def _extra(self) -> dict[str, Any]:
         """Arguments of `create_host_config` this engine needs besides."""

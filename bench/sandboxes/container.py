@@ -11,7 +11,7 @@ from socket import create_connection
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, LimitNotSetError, SandboxError
-from bench.host import clocks, engines, events
+from bench.host import clocks, engines, events, gvisor
 from bench.host.cgroups.values import agrees
 from bench.model import Reading, Sample, Scalar, Tenant
 from bench.sandboxes import container_config, container_process, housing
@@ -233,7 +233,7 @@ class ContainerSandbox:
         try:
             return self.place.reach(name)
         except FileNotFoundError as error:
-            if self.config.get("Runtime") != "runsc":
+            if self.config.get("Runtime") not in (gvisor.PLAIN, gvisor.NETWORKED):
                 raise
             raise SandboxError(
                 "gVisor keeps unix sockets inside: the engine runs runsc without --host-uds",

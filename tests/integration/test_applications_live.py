@@ -20,7 +20,7 @@ from bench.model import AGAIN, MODE
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("image")]
 COMMAND = [sys.executable, "-m", "bench"]
 NAMES = ("redis", "http", "pgbench")
-PLACES = ("loopback", "veth", "bundle", "host", "direct", "proxy")
+PLACES = ("loopback", "veth", "bundle", "host", "direct", "gvisor", "proxy")
 HEAD = """
 title = "Applications"
 question = "What do they serve?"
@@ -44,6 +44,12 @@ title = "Docker"
 adds = "the engine"
 group = "containers"
 below = "process"
+[[rung]]
+runtime = "docker:runsc"
+title = "gVisor"
+adds = "a kernel of its own"
+group = "containers"
+below = "docker"
 """
 EXPERIMENT = """
 [[experiment]]
