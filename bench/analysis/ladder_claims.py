@@ -87,9 +87,9 @@ def _on(rule: Rule, of: Ladder, level: Level, seed: int) -> Evaluated:
         return rule.nothing(f"{rule.there} was not measured beside {title}")
     missing = f"no block has a number of both {title} and {bare(there.rung.title)}"
     found = held(rule.said(title, _name(there)), _logs(level, there), rule.wanted, trimmed(seed), missing)
-    if rule.wanted.within is None or of.floor is None or found.measured is None:
+    if rule.wanted.within is None or of.control.floor is None or found.measured is None:
         return found
-    floor = bound(math.expm1(of.floor))
+    floor = bound(math.expm1(of.control.floor))
     return replace(
         found, reason=f"{found.reason}; two raw processes of a block differ by up to {floor} (A/A)"
     )
