@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.analysis.stats import quantile
+from bench.model import Scalar
 
 UNSTABLE = math.log(1.05)
 """How far the control at the end of a block may lie from that at its start, either way."""
@@ -35,6 +36,12 @@ class Control:
     def unstable(self) -> tuple[int, ...]:
         """The blocks in which the control drifted by more than 5 %."""
         return tuple(b for b, v in self.drift.items() if abs(v) > UNSTABLE)
+
+    def evidence(self) -> dict[str, Scalar | None]:
+        """Its numbers as evidence of a finding."""
+        return {
+            "blocks": len(self.drift), "blocks.unstable": len(self.unstable), "noise.floor": self.floor,
+        }  # fmt: skip
 
 
 def of(first: Values, last: Values, cost: Callable[[float], float]) -> Control:
