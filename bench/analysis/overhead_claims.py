@@ -57,7 +57,8 @@ RULES = (
          "syscalls", contained, _CALL, Wanted(most=1.4)),
     # On the platform KVM both orders have been published, so nothing is claimed of it.
     Rule("P13", "a system call in {here} takes at least 10 times as long as in {there} (said of the platform "
-         "ptrace)", "gVisor", "syscalls", gvisor, _CALL_GVISOR, Wanted(least=10)),
+         "ptrace)", "gVisor", "syscalls", gvisor, _CALL_GVISOR, Wanted(least=10),
+         platform="ptrace"),
     Rule("P14", "opening and closing a file in {here} takes at most 1.3 times as long as in {there} (said of "
          "a tmpfs; here a file of the image)", "a container", "open", contained, _OPEN, Wanted(most=1.3)),
     Rule("P14", "opening and closing a file that gVisor asks the host for takes in {here} at least 5 times "

@@ -154,13 +154,16 @@ below = "docker"
 """
 
 
-def with_gvisor(costs, emulated=()):
+def gvisors_plan(emulated=()):
     text = a_suite(WORKS).replace(LADDER, LADDER + GVISOR)
-    plan = plans.make(
+    return plans.make(
         suite.parse(text, "small", "small.toml"), (*RUNTIMES, "docker:runsc"), seed=1, blocks=10,
         baseline=lambda name: name == "process", lacking=lambda name, case: None, emulated=emulated,
     )  # fmt: skip
-    return found(costs, plan=plan)
+
+
+def with_gvisor(costs, emulated=()):
+    return found(costs, plan=gvisors_plan(emulated))
 
 
 def test_gvisor_is_held_against_the_raw_process_and_against_the_container_within_blocks():
@@ -171,6 +174,19 @@ def test_gvisor_is_held_against_the_raw_process_and_against_the_container_within
     assert opened.claim.text.endswith("as long as in Docker")
     slow = with_gvisor({"docker": 1.2, "docker:runsc": 3.0})
     assert word(slow, "P13", "gVisor") == "inverted" and word(slow, "P14", "at least 5") == "inverted"
+
+
+@pytest.mark.parametrize(
+    ("platform", "word", "reason"),
+    [("ptrace", "reproduced", "on the platform ptrace"), (None, "reproduced", "does not tell"),
+     ("kvm", "not applicable", "gVisor runs on the platform kvm here")],
+)  # fmt: skip
+def test_what_is_said_of_one_platform_is_held_on_that_one(platform, word, reason):
+    run = a_run(gvisors_plan(), rates({"docker:runsc": 40.0}))
+    told = {"version.runsc.platform": platform} if platform else {}
+    run = replace(run, host=replace(run.host, state={**run.host.state, **told}))
+    (one,) = of(evaluate(run, ladder.ladders(run)), "P13", "at least 10")
+    assert one.word == word and reason in one.reason
 
 
 def test_without_gvisor_its_claims_do_not_apply():
