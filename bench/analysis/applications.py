@@ -9,12 +9,13 @@ logarithms with a t interval (Student 1908), as those of the ways to a server ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
-from bench.analysis import steps
+from bench.analysis import control, steps
+from bench.analysis.control import Control, Values
 from bench.analysis.starts import counted
 from bench.analysis.starts import seconds as observed
 from bench.analysis.stats import interval
@@ -35,8 +36,6 @@ ENGINES = ("docker", "docker:runsc")
 """The runtimes in which the engine takes part."""
 ERROR = 0.05
 """Of each of the two one-sided tests."""
-Values = Mapping[int, float]
-"""One number a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +71,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One experiment in every place.
-
-    `drift`: ln of the control's time at the end of each block over that at its start.
-    """
+    """One experiment in every place, beside the loopback as their control."""
 
     experiment: Experiment
     places: tuple[Place, ...]
-    drift: Values
-    floor: float | None
-
-    @property
-    def unstable(self) -> tuple[int, ...]:
-        """The blocks in which the control drifted by more than 5 %."""
-        return tuple(b for b, v in self.drift.items() if abs(v) > steps.UNSTABLE)
+    control: Control
 
 
 def applications(run: Run, series: Series | None = None) -> list[Application]:
@@ -126,19 +116,16 @@ class _Reader:
         metric = experiment.verdict.metric
         first = next((p.values for p in places if p.control), {})
         last = next((_values(self.by_case.get(c.id, ()), metric) for c in cases if AGAIN in c.params), {})
-        both = {b: (v, last[b]) for b, v in first.items() if b in last}
-        drift = {b: math.log(v / w) for b, (v, w) in both.items()}  # of times, so that the rates are inverted
-        base = {b: math.sqrt(v * w) for b, (v, w) in both.items()}
-        floor = steps.floor(drift)
-        compared = (replace(p, step=self._step(experiment, p, base, floor)) for p in places)
-        return Application(experiment, tuple(compared), drift, floor)
+        ends = control.of(first, last, lambda rate: -math.log(rate))
+        compared = (replace(p, step=self._step(experiment, p, ends)) for p in places)
+        return Application(experiment, tuple(compared), ends)
 
-    def _step(self, of: Experiment, place: Place, base: Values, floor: float | None) -> Step | None:
+    def _step(self, of: Experiment, place: Place, ends: Control) -> Step | None:
         if place.control or place.emulated:
             return None
-        logs = [math.log(base[b] / v) for b, v in place.values.items() if b in base]
+        logs = [math.log(ends.base[b] / v) for b, v in place.values.items() if b in ends.base]
         claimed = max(map(abs, of.verdict.tolerance))
-        return step(logs, claimed, floor)
+        return step(logs, claimed, ends.floor)
 
     def _place(self, experiment: Experiment, case: Case) -> Place:
         records = self.by_case.get(case.id, [])

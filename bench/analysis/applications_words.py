@@ -99,7 +99,7 @@ def _finding(one: Application, place: Place, run: str) -> Finding:
 def evidence(one: Application, place: Place) -> dict[str, Scalar | None]:
     """The numbers behind a place; None where there is none. `deviation` of the finding is of times."""
     found: dict[str, Scalar | None] = {
-        "blocks": len(one.drift), "blocks.unstable": len(one.unstable), "noise.floor": one.floor,
+        **one.control.evidence(),
         "latency.p50": place.latency, "latency.p99": place.tail,
         "request.cpu.server": place.server, "request.cpu.engine": place.engine,
     }  # fmt: skip

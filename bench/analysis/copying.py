@@ -78,9 +78,9 @@ def copyings(run: Run) -> list[Copying]:
 
 
 def finished(run: Run) -> list[TrialRecord]:
-    """The trials that came to an end, in the order of the suite and of the blocks."""
+    """The trials that came to an end and told anything, in the order of the suite and of the blocks."""
     order = {c.id: number for number, c in enumerate(run.plan.cases)}
-    good = [r for r in counted(run) if r.status == "ok"]
+    good = [r for r in counted(run) if r.status == "ok" and any(t.observations for t in r.tenants)]
     return sorted(good, key=lambda r: (order[r.case], r.block))
 
 

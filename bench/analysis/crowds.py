@@ -117,9 +117,10 @@ class Crowd:
 
 
 def crowds(run: Run) -> list[Crowd]:
-    """Every trial that came to an end, in the order of the run."""
+    """Every trial that came to an end and told of its first level, in the order of the run."""
     sections = {e.name: e.section for e in run.plan.suite.experiments}
-    return [_crowd(r, sections[r.experiment]) for r in counted(run) if r.status == "ok" and r.tenants]
+    good = (r for r in counted(run) if r.status == "ok" and r.tenants)
+    return [c for r in good if 0 in (c := _crowd(r, sections[r.experiment])).levels]
 
 
 def _crowd(record: TrialRecord, section: str) -> Crowd:

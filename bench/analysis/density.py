@@ -126,7 +126,7 @@ def _without(run: Run, section: str, title: str, known: set[str]) -> list[Findin
     for case in run.plan.cases:
         if case.experiment in of and case.runtime not in known:
             failed = [r for r in counted(run) if r.case == case.id]
-            why = next((r.reason.splitlines()[0] for r in failed if r.reason), "")
+            why = next((r.reason.splitlines()[0] for r in failed if r.reason), "none told of a level")
             reason = f"all {len(failed)} trials failed: {why}" if failed else "no trial has finished"
             found.append(
                 replace(

@@ -83,8 +83,8 @@ def foreign(
     if not total or not own:
         return None
     used = exact
-    if used is None and idle is not None and total >= TICKS * TICK:
-        used = total - idle - (steal or 0.0)
+    if used is None and idle is not None and steal is not None and total >= TICKS * TICK:
+        used = total - idle - steal
     if used is None:
         return None
     ours = 0.0

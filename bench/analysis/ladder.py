@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.analysis import durability, machines, steps
+from bench.analysis import control, durability, machines, steps
+from bench.analysis.control import Control, Values
 from bench.analysis.durability import Durability
 from bench.analysis.measures import Measured, Question, measure
 from bench.analysis.steps import Step
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from bench.frames import Run
 
 SECTION = "overhead"
-Values = Mapping[int, float]
-"""One number a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +60,13 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """One experiment. `drift`: ln of the control's cost at the end of each block over that at its start."""
+    """One experiment on every rung, beside the bottom one as its control."""
 
     experiment: Experiment
     levels: tuple[Level, ...]
-    drift: Mapping[int, float]
+    control: Control
     blocks: int
-    floor: float | None
     claimed: float
-
-    @property
-    def unstable(self) -> tuple[int, ...]:
-        """The blocks in which the control drifted by more than 5 %."""
-        return tuple(b for b, v in self.drift.items() if abs(v) > steps.UNSTABLE)
 
 
 def ladders(run: Run, series: Series | None = None) -> list[Ladder]:
@@ -107,24 +101,16 @@ class _Reader:
         rungs = [r for r in self.run.plan.suite.rungs if r.runtime in self.run.plan.runtimes]
         levels = [self._level(experiment, rung) for rung in rungs]
         again = self._values(experiment, self._records(experiment, rungs[0].runtime, again=True))
-        first = levels[0].values
-        both = {b: (v, again[b]) for b, v in first.items() if b in again}
-        drift = steps.drifts(
-            {b: math.exp(cost(experiment, v)) for b, (v, _) in both.items()},
-            {b: math.exp(cost(experiment, v)) for b, (_, v) in both.items()},
-        )
+        ends = control.of(levels[0].values, again, partial(cost, experiment))
         low, high = experiment.verdict.tolerance
-        base = {b: math.sqrt(v * w) for b, (v, w) in both.items()}
-        found = Ladder(
-            experiment, (), drift, self.run.plan.blocks, steps.floor(drift), max(abs(low), abs(high))
-        )
-        return replace(found, levels=tuple(self._stepped(found, levels, base)))
+        found = Ladder(experiment, (), ends, self.run.plan.blocks, max(abs(low), abs(high)))
+        return replace(found, levels=tuple(self._stepped(found, levels)))
 
-    def _stepped(self, of: Ladder, levels: Sequence[Level], base: Values) -> list[Level]:
+    def _stepped(self, of: Ladder, levels: Sequence[Level]) -> list[Level]:
         """The levels with their steps: the bottom one stands for both of its trials."""
         held = {level.rung.runtime: level.values for level in levels if level.values}
         bottom = levels[0].rung.runtime
-        held[bottom] = base
+        held[bottom] = base = of.control.base
         below = {rung.runtime: rung.below for rung in self.run.plan.suite.rungs}
         result = [levels[0]]
         for level in levels[1:]:
@@ -136,8 +122,8 @@ class _Reader:
                 result.append(level)
                 continue
             logs = self._logs(of.experiment, level.values, base)
-            calm = [v for b, v in logs.items() if b not in of.unstable]
-            stable = steps.step(bottom, calm, of.claimed, of.floor, self.run.plan.seed).ratio.estimate
+            calm = [v for b, v in logs.items() if b not in of.control.unstable]
+            stable = steps.step(bottom, calm, of.claimed, of.control.floor, self.run.plan.seed).ratio.estimate
             result.append(
                 replace(
                     level,
@@ -152,7 +138,7 @@ class _Reader:
     def _step(self, of: Ladder, against: str, logs: Mapping[int, float]) -> Step | None:
         if not logs:
             return None
-        return steps.step(against, list(logs.values()), of.claimed, of.floor, self.run.plan.seed)
+        return steps.step(against, list(logs.values()), of.claimed, of.control.floor, self.run.plan.seed)
 
     def _logs(self, experiment: Experiment, values: Values, against: Values) -> dict[int, float]:
         return {

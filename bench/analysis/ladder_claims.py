@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bench.frames import Run
 
 BOTTOM = "process"
+PLATFORM = "version.runsc.platform"
+"""Of a run's state: by what gVisor catches system calls there, where its engine tells."""
 ONE = Wanted(least=1)
 """It takes no less."""
 
@@ -37,6 +39,8 @@ class Rule:
     wanted: Wanted = ONE
     against: tuple[str, ...] = (BOTTOM,)
     there: str = "the raw process"
+    platform: str = ""
+    """Of gVisor: the only one on which it is claimed; "" for any."""
 
     def said(self, here: str, there: str) -> Said:
         """The claim on two rungs."""
@@ -67,8 +71,15 @@ def _everywhere(rule: Rule, run: Run, by_name: Mapping[str, Ladder]) -> Iterator
     if of is None:
         yield rule.nothing(unmeasured(rule.experiment, run))
         return
+    told = run.host.state.get(PLATFORM)
+    if rule.platform and told not in (None, rule.platform):
+        yield rule.nothing(f"gVisor runs on the platform {told} here")
+        return
     found = [_on(rule, of, level, run.plan.seed) for level in of.levels if rule.of(level.rung.runtime)]
     applied = [one for one in found if one.word != "not applicable"]
+    if rule.platform:
+        here = f"on the platform {told}" if told else "on a platform that the engine does not tell"
+        applied = [replace(one, reason=f"{one.reason}; {here}") for one in applied]
     if applied:
         yield from applied
     else:
@@ -87,9 +98,9 @@ def _on(rule: Rule, of: Ladder, level: Level, seed: int) -> Evaluated:
         return rule.nothing(f"{rule.there} was not measured beside {title}")
     missing = f"no block has a number of both {title} and {bare(there.rung.title)}"
     found = held(rule.said(title, _name(there)), _logs(level, there), rule.wanted, trimmed(seed), missing)
-    if rule.wanted.within is None or of.floor is None or found.measured is None:
+    if rule.wanted.within is None or of.control.floor is None or found.measured is None:
         return found
-    floor = bound(math.expm1(of.floor))
+    floor = bound(math.expm1(of.control.floor))
     return replace(
         found, reason=f"{found.reason}; two raw processes of a block differ by up to {floor} (A/A)"
     )

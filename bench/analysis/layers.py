@@ -164,7 +164,7 @@ def _without(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
     for case in run.plan.cases:
         if case.id not in known:
             failed = [r for r in counted(run) if r.case == case.id]
-            why = next((r.reason.splitlines()[0] for r in failed if r.reason), "")
+            why = next((r.reason.splitlines()[0] for r in failed if r.reason), "the probe told nothing")
             reason = f"all {len(failed)} trials failed: {why}" if failed else "no trial has finished"
             one = blank(run, case.id, *titles[case.experiment], case.runtime, _label(case.params))
             yield replace(

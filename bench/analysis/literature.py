@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from bench.analysis import (
     density_claims,
+    disk_claims,
     interference_claims,
     layers_claims,
     network_claims,
     overhead_claims,
+    places,
     start_claims,
 )
 from bench.analysis.claims import Evaluated
@@ -31,7 +33,11 @@ def evaluate(
     `series`, `ladders` and `beside` are those of the run, which its report has made already.
     """
     if run.plan.suite.kind == "overhead":
-        return (*overhead_claims.evaluate(run, ladders), *network_claims.evaluate(run, series))
+        return (
+            *overhead_claims.evaluate(run, ladders),
+            *disk_claims.evaluate(run, places.works(run)),
+            *network_claims.evaluate(run, series),
+        )
     if run.plan.suite.kind == "layers":
         return tuple(layers_claims.evaluate(run))
     if run.plan.suite.kind == "density":

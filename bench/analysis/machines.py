@@ -183,10 +183,10 @@ def _both_sides(
     host = series.get(trial.index, tenant.name, "cpu.usage")
     total = series.get(trial.index, tenant.name, f"{GUEST}host.cpu.total")
     gains = [series.gain(trial.index, tenant.name, f"{GUEST}host.cpu.{n}") for n in ("total", "idle")]
-    steal = series.gain(trial.index, tenant.name, f"{GUEST}host.cpu.steal") or 0.0
+    steal = series.gain(trial.index, tenant.name, f"{GUEST}host.cpu.steal")
     if not series.bounded_outside(trial.index, tenant.name) or host is None or total is None:
         return None
-    if gains[0] is None or gains[1] is None or len(host[0]) < 2:
+    if gains[0] is None or gains[1] is None or steal is None or len(host[0]) < 2:
         return None
     first, last = np.interp([total[0][0], total[0][-1]], *host)
     return float(last - first), max(gains[0] - gains[1] - steal, 0.0), steal

@@ -8,14 +8,16 @@ with a t interval over blocks (Student 1908), so that a number is a geometric me
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.analysis import modes_words as words
-from bench.analysis.starts import counted, seconds
+from bench.analysis import ways
+from bench.analysis.starts import seconds
 from bench.analysis.stats import interval
+from bench.analysis.ways import Number
 from bench.model import AGAIN, MODE, Case, Experiment, Finding, Interval, Scalar, TrialRecord
 from bench.modes import MODES, REFERENCE, Mode
 
@@ -28,9 +30,6 @@ PREFIX = "mode/"
 """An id is mode/EXPERIMENT/MODE, or mode/EXPERIMENT.cpu/MODE for the CPU time of a gigabyte."""
 COST = "CPU time for a gigabyte"
 GIGA = 1e9
-Values = Mapping[int, float]
-"""One number a block."""
-Number = Callable[[TrialRecord], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +86,7 @@ class _Table:
 
     def __init__(self, run: Run, question: Question) -> None:
         self.run, self.question = run, question
-        mine = [r for r in counted(run) if r.experiment == question.experiment.name]
-        self.records = {name: [r for r in mine if r.params.get(MODE) == name] for name in MODES}
-        self.values = {name: self._values(of) for name, of in self.records.items()}
-        self.drift, self.base = self._reference()
-
-    def _values(self, records: Sequence[TrialRecord], *, again: bool = False) -> dict[int, float]:
-        of = [r for r in records if r.status == "ok" and (AGAIN in r.params) is again]
-        return {r.block: v for r in of if (v := self.question.number(r)) is not None and v > 0}
-
-    def _reference(self) -> tuple[list[float], Values]:
-        """ln of the loopback at the end of each block over that at its start, and what stands for both.
-
-        A block that lacks one of the two has no reference.
-        """
-        last = self._values(self.records[REFERENCE], again=True)
-        both = {b: (v, last[b]) for b, v in self.values[REFERENCE].items() if b in last}
-        return [math.log(w / v) for v, w in both.values()], {
-            b: math.sqrt(v * w) for b, (v, w) in both.items()
-        }
+        self.ways = ways.of(run, question.experiment.name, question.number)
 
     def findings(self) -> list[Finding]:
         found = []
@@ -125,7 +106,9 @@ class _Table:
         return (case.experiment, case.params.get(MODE)) == (name, mode.name) and AGAIN not in case.params
 
     def _finding(self, case: Case, mode: Mode) -> Finding:
-        blank, records, values = self._blank(case, mode), self.records[mode.name], self.values[mode.name]
+        blank = self._blank(case, mode)
+        records, values = self.ways.records[mode.name], self.ways.values[mode.name]
+        base, drift = self.ways.control.base, list(self.ways.control.drift.values())
         failed = [r for r in records if r.status != "ok"]
         if not values:
             return replace(blank, verdict="not testable", reason=_silence(records),
@@ -133,7 +116,7 @@ class _Table:
         good = [r for r in records if r.status == "ok" and r.block in values and AGAIN not in r.params]
         # The speed of an emulator says nothing of a machine's: its numbers stand for themselves.
         compared = mode.name != REFERENCE and not blank.emulated
-        both = {b: (v, self.base[b]) for b, v in values.items() if b in self.base} if compared else {}
+        both = {b: (v, base[b]) for b, v in values.items() if b in base} if compared else {}
         times = _geometric([math.log(v / w) for v, w in both.values()])
         added = interval([v - w for v, w in both.values()])
         facts = evidence(good)
@@ -145,7 +128,7 @@ class _Table:
             deviation=times and _less_one(times),
             values=tuple(values.values()),
             trials=tuple(r.index for r in good),
-            reason=words.of(mode, times, added if self.question.unit == "s" else None, self.drift, facts,
+            reason=words.of(mode, times, added if self.question.unit == "s" else None, drift, facts,
                             broken=len(failed), emulated=blank.emulated),
             evidence=facts,
         )  # fmt: skip

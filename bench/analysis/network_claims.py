@@ -7,24 +7,24 @@ with the geometric mean of the two. Blocks are few, so the interval is Student's
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
 
+from bench.analysis import ways
 from bench.analysis.claims import Cited, Evaluated, Said
 from bench.analysis.ladder import cost
 from bench.analysis.ladder_claims import unmeasured
 from bench.analysis.measures import Question, measure
 from bench.analysis.ratios import Wanted, held
-from bench.analysis.starts import counted
 from bench.analysis.stats import interval
+from bench.analysis.ways import Ways
 from bench.model import MODE
 from bench.published import rows
 
 if TYPE_CHECKING:
     from bench.analysis.series import Series
     from bench.frames import Run
+    from bench.model import Experiment
 
 TRIP, BULK = "mode-trip", "mode-bulk"
 NAMES = {
@@ -89,7 +89,9 @@ def _evaluate(run: Run, series: Series, way: Way) -> Evaluated:
     said = Said(way.id, way.text, way.cited, f"{way.slower} ÷ {way.faster}")
     if reason := _missing(run, way):
         return Evaluated(said, "not applicable", None, reason)
-    one, other = (_logs(run, series, way.experiment, mode) for mode in (way.slower, way.faster))
+    experiment = next(e for e in run.plan.suite.experiments if e.name == way.experiment)
+    of = _numbers(run, series, experiment)
+    one, other = (_logs(of, experiment, mode) for mode in (way.slower, way.faster))
     both = [one[b] - other[b] for b in sorted(one.keys() & other.keys())]
     lacking = next((NAMES[m] for m, found in ((way.slower, one), (way.faster, other)) if not found), "")
     missing = f"no trial of {lacking} has a number" if lacking else "no block has a number of both"
@@ -121,18 +123,11 @@ def _left_out(run: Run, way: Way, mode: str) -> str:
     return "not in this run" if asked else "not measured by this suite"
 
 
-def _logs(run: Run, series: Series, name: str, mode: str) -> dict[int, float]:
-    """ln of the time of one operation by that way, but for a constant, block by block.
-
-    A block that lacks one of the trials planned for it, such as one of the loopback's two, has none.
-    """
-    planned = sum(c.experiment == name and c.params.get(MODE) == mode for c in run.plan.cases)
-    experiment = next(e for e in run.plan.suite.experiments if e.name == name)
+def _numbers(run: Run, series: Series, experiment: Experiment) -> Ways:
     question = Question(experiment.verdict, {}, experiment.settle, True)
-    found: dict[int, list[float]] = {}
-    for record in counted(run):
-        if record.experiment == name and record.params.get(MODE) == mode and record.status == "ok":
-            value = measure(question, record, series).value
-            if value is not None and value > 0 and math.isfinite(value):
-                found.setdefault(record.block, []).append(cost(experiment, value))
-    return {block: fmean(values) for block, values in found.items() if len(values) == planned}
+    return ways.of(run, experiment.name, lambda record: measure(question, record, series).value)
+
+
+def _logs(of: Ways, experiment: Experiment, mode: str) -> dict[int, float]:
+    """ln of the time of one operation by that way, but for a constant, block by block."""
+    return {block: cost(experiment, value) for block, value in of.compared(mode).items()}

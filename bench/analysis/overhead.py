@@ -70,9 +70,7 @@ def _finding(ladder: Ladder, level: Level, run: str) -> Finding:
 
 def evidence(ladder: Ladder, level: Level) -> dict[str, Scalar | None]:
     """The numbers behind a step; None where there is none."""
-    found: dict[str, Scalar | None] = {
-        "blocks.unstable": len(ladder.unstable), "blocks": len(ladder.drift), "noise.floor": ladder.floor,
-    }  # fmt: skip
+    found: dict[str, Scalar | None] = ladder.control.evidence()
     step = level.step
     if step is not None:
         found |= {

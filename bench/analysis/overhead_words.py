@@ -56,7 +56,7 @@ def of_level(ladder: Ladder, level: Level) -> str:
         parts.append(said(level.step, over(ladder, level.step)))
         if level.total.against != level.step.against:
             parts.append(said(level.total, over(ladder, level.total)))
-        if ladder.unstable and level.stable is not None:
+        if ladder.control.unstable and level.stable is not None:
             parts.append(f"{change(level.stable)} without the blocks that drifted")
     parts.append(level.durability.reason if level.durability else "")
     parts.append(EMULATED if level.emulated else "")
@@ -134,5 +134,8 @@ def _counted(steps: Sequence[tuple[Ladder, Level]]) -> str:
 
 
 def _drifted(found: Sequence[Ladder]) -> str:
-    unstable, every = sum(len(of.unstable) for of in found), sum(len(of.drift) for of in found)
+    unstable, every = (
+        sum(len(of.control.unstable) for of in found),
+        sum(len(of.control.drift) for of in found),
+    )
     return f"The raw process drifted by more than 5 % within {unstable} of {every} blocks" if unstable else ""

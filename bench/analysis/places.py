@@ -8,12 +8,13 @@ itself.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.analysis import durability, ladder, machines, steps
+from bench.analysis import control, durability, ladder, machines, steps
+from bench.analysis.control import Control, Values
 from bench.analysis.durability import Durability
 from bench.analysis.measures import ending, last_observed
 from bench.analysis.overhead_words import bare
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 SECTION = "places"
 IN_MEMORY = ("tmpfs", "ramfs")
 DIRECT = ("none", "directsync")
-Values = Mapping[int, float]
-"""One number a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,8 @@ class Spot:
     total: Step | None = None
     alike: Step | None = None
     beside: str = BIND
+    logs: Values = field(default_factory=dict)
+    """ln of its time over that of the control, block by block; {} where they are not compared."""
     seen: Seen = Seen()
     durability: Durability | None = None
     skipped: Skipped | None = None
@@ -84,24 +85,15 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One kind of work in every spot.
-
-    `drift`: ln of the control's cost at the end of each block over that at its start.
-    """
+    """One kind of work in every spot."""
 
     experiment: Experiment
     metric: str
     title: str
     unit: str
     spots: tuple[Spot, ...]
-    drift: Values
-    floor: float | None
+    control: Control
     claimed: float
-
-    @property
-    def unstable(self) -> tuple[int, ...]:
-        """The blocks in which the control drifted by more than 5 %."""
-        return tuple(b for b, v in self.drift.items() if abs(v) > steps.UNSTABLE)
 
 
 def works(run: Run) -> list[Work]:
@@ -138,17 +130,14 @@ class _Reader:
         spots.sort(key=lambda s: (order[s.runtime], PLACES.index(s.place)))
         first = next((s for s in spots if s.control), None)
         last = next((_values(self.by_case.get(c.id, ()), metric) for c in cases if AGAIN in c.params), {})
-        both = {b: (v, last[b]) for b, v in first.values.items() if b in last} if first else {}
-        base = {b: math.sqrt(v * w) for b, (v, w) in both.items()}
+        ends = control.of(first.values if first else {}, last, partial(ladder.cost, experiment))
         low, high = experiment.verdict.tolerance
         unit = experiment.verdict.unit
         found = Work(
             experiment, metric, str(experiment.verdict.options.get(metric, experiment.title)), unit, (),
-            {b: ladder.cost(experiment, w) - ladder.cost(experiment, v) for b, (v, w) in both.items()}, None,
-            max(abs(low), abs(high)),
+            ends, max(abs(low), abs(high)),
         )  # fmt: skip
-        found = replace(found, floor=steps.floor(found.drift))
-        return replace(found, spots=tuple(self._compared(found, spots, base)))
+        return replace(found, spots=tuple(self._compared(found, spots)))
 
     def _spot(self, experiment: Experiment, case: Case, metric: str) -> Spot:
         records = self.by_case.get(case.id, [])
@@ -174,9 +163,9 @@ class _Reader:
         name, place = bare(self.titles[case.runtime]), str(case.params[PLACE])
         return Spot(case.runtime, name, place, case.id, control=False, skipped=skipped, why=skipped.cause)
 
-    def _compared(self, of: Work, spots: Sequence[Spot], base: Values) -> list[Spot]:
+    def _compared(self, of: Work, spots: Sequence[Spot]) -> list[Spot]:
         """The spots with their steps; the control stands for both of its trials."""
-        held = {s.place: s.values for s in spots if s.runtime == self.bottom} | {BIND: base}
+        held = {s.place: s.values for s in spots if s.runtime == self.bottom} | {BIND: of.control.base}
         ground = next((s.seen.behind for s in spots if s.control), "")
         result = []
         for spot in spots:
@@ -184,17 +173,27 @@ class _Reader:
             if spot.control or not spot.values or elsewhere:
                 result.append(replace(spot, why=spot.why or elsewhere))
                 continue
-            total = self._step(of, BIND, spot.values, base)
+            logs = _logs(of.experiment, spot.values, of.control.base)
             alike = None
             if spot.runtime != self.bottom:
-                alike = self._step(of, spot.beside, spot.values, held.get(spot.beside, {}))
-            result.append(replace(spot, total=total, alike=alike))
+                others = held.get(spot.beside, {})
+                alike = self._step(of, spot.beside, _logs(of.experiment, spot.values, others))
+            result.append(replace(spot, logs=logs, total=self._step(of, BIND, logs), alike=alike))
         return result
 
-    def _step(self, of: Work, against: str, values: Values, others: Values) -> Step | None:
-        both = [(v, others[b]) for b, v in values.items() if b in others]
-        logs = [ladder.cost(of.experiment, v) - ladder.cost(of.experiment, w) for v, w in both]
-        return steps.step(against, logs, of.claimed, of.floor, self.run.plan.seed) if logs else None
+    def _step(self, of: Work, against: str, logs: Values) -> Step | None:
+        if not logs:
+            return None
+        return steps.step(against, list(logs.values()), of.claimed, of.control.floor, self.run.plan.seed)
+
+
+def _logs(experiment: Experiment, values: Values, others: Values) -> dict[int, float]:
+    """ln of the time in one place over that in another, block by block."""
+    return {
+        b: ladder.cost(experiment, v) - ladder.cost(experiment, others[b])
+        for b, v in values.items()
+        if b in others
+    }
 
 
 def beside(place: str, trials: Sequence[TrialRecord]) -> str:

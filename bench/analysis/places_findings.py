@@ -62,8 +62,7 @@ def evidence(work: Work, spot: Spot) -> dict[str, Scalar | None]:
     `total.ratio`, which is of times.
     """
     found: dict[str, Scalar | None] = {
-        "metric": work.metric, "place": spot.place, "blocks": len(work.drift),
-        "blocks.unstable": len(work.unstable), "noise.floor": work.floor,
+        "metric": work.metric, "place": spot.place, **work.control.evidence(),
         "place.type": spot.seen.kind or None, "place.mount": spot.seen.mount or None,
         "place.number": spot.seen.number or None, "place.behind": spot.seen.behind or None,
     }  # fmt: skip

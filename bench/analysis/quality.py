@@ -124,9 +124,9 @@ def _foreign(trial: TrialRecord, series: Series) -> float | None:
     )
     used = [_used_while_watched(trial, t, series) for t in trial.tenants]
     known = [u for u in used if u is not None]
-    if total is None or idle is None or len(known) < len(used):
+    if total is None or idle is None or steal is None or len(known) < len(used):
         return None
-    return _of_host_cpu(trial, total - idle - (steal or 0.0) - (own or 0.0) - sum(known), series)
+    return _of_host_cpu(trial, total - idle - steal - (own or 0.0) - sum(known), series)
 
 
 def _used_while_watched(trial: TrialRecord, tenant: TenantRecord, series: Series) -> float | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.analysis.significance import adjusted
-from bench.analysis.stats import quantile
 from bench.comparison import bootstrap, estimate
 from bench.comparison.decision import NINETEEN_IN_TWENTY
 from bench.model import Interval
@@ -16,9 +15,6 @@ from bench.model import Interval
 CONFIDENCE = 0.95
 DISCOVERIES = 0.05
 """Share of false ones that is tolerated among the steps of a run that are said to cost or to save."""
-UNSTABLE = math.log(1.05)
-"""How far the control at the end of a block may lie from that at its start, either way."""
-P95 = 0.95
 WIDEST = 0.25
 """The equivalence bound beyond which no step is called none: so much noise hides what anybody asks about."""
 Word = Literal["costs", "saves", "none", "inconclusive"]
@@ -47,16 +43,6 @@ class Step:
         """Whether the whole interval lies on one side of 1."""
         low, high = self.ratio.low, self.ratio.high
         return low is not None and high is not None and not low <= 1 <= high
-
-
-def drifts(first: Mapping[int, float], last: Mapping[int, float]) -> dict[int, float]:
-    """ln(last ÷ first) of the control in each block that has both."""
-    return {b: math.log(last[b] / v) for b, v in first.items() if v > 0 and last.get(b, 0.0) > 0}
-
-
-def floor(drift: Mapping[int, float]) -> float | None:
-    """The A/A noise floor: in 95 % of the blocks the two controls differ by less (ln); None without any."""
-    return quantile([abs(v) for v in drift.values()], P95) if drift else None
 
 
 def bound(claimed: float, noise: float | None) -> float:

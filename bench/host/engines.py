@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bench.errors import HostError, SandboxError
-from bench.host import archive, cgroups
+from bench.host import archive, cgroups, gvisor
 from bench.host.software import version
 from bench.model import Missing, Scalar
 
@@ -154,13 +154,16 @@ def facts(client: DockerClient) -> dict[str, Scalar | None]:
 
 
 def software(client: DockerClient, variant: str | None = None) -> dict[str, str]:
-    """Versions of the engine and of the components it names, and of the OCI runtime `variant`."""
+    """Versions of the engine and of the components it names, and of the OCI runtime `variant`; the platform
+    of gVisor where it is told."""
     with speaking("asking the engine for versions"):
         named = client.version().get("Components") or ()
         known = client.info().get("Runtimes") or {}
     found = {str(c["Name"]): str(c["Version"]) for c in named if c.get("Name") and c.get("Version")}
-    command = (known.get(variant or "") or {}).get("path")
-    return found | (version(command) if command else {})
+    chosen = known.get(variant or "") or {}
+    platform = gvisor.platform(chosen.get("runtimeArgs") or ()) if variant == gvisor.PLAIN else None
+    found |= {gvisor.PLATFORM: platform} if platform else {}
+    return found | (version(chosen["path"]) if chosen.get("path") else {})
 
 
 def service_pid(kind: Kind) -> int:

@@ -13,6 +13,8 @@ from typing import Any
 from bench.model import Missing
 
 PLAIN, NETWORKED = "runsc", "runsc-net"
+PLATFORM = "runsc.platform"
+"""Its name among the versions of a run's state."""
 OFF = "--network=none"
 # Without the last word gVisor keeps a socket that is bound inside to itself: no payload could be asked.
 ARGUMENTS = ("--platform=ptrace", "--host-uds=create")
@@ -33,6 +35,15 @@ def entries() -> dict[str, dict[str, Any]]:
         PLAIN: {"path": path, "runtimeArgs": [*ARGUMENTS, OFF]},
         NETWORKED: {"path": "/bin/sh", "runtimeArgs": [str(SCRIPT), path, *ARGUMENTS]},
     }
+
+
+def platform(arguments: Sequence[str]) -> str | None:
+    """By what gVisor catches system calls (ptrace, systrap, kvm), where its arguments say so.
+
+    Which one it takes by itself depends on its version.
+    """
+    found = [a.partition("=")[2] for a in arguments if a.startswith(("--platform=", "-platform="))]
+    return found[-1] if found else None
 
 
 def networked(known: Mapping[str, Mapping[str, Any]]) -> str | None:

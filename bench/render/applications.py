@@ -87,7 +87,7 @@ def _mark(place: Place) -> Mark:
 
 def _table(one: Application, by_id: Mapping[str, Finding], ids: Mapping[str, str]) -> Table:
     rows = tuple(_row(one, place, by_id, ids, number) for number, place in enumerate(one.places))
-    noise = f"{costs.noise(one.floor, len(one.drift), one.unstable)} Unstable blocks count."
+    noise = f"{costs.noise(one.control)} Unstable blocks count."
     return Table(one.experiment.title, one.experiment.question, one.experiment.claim, noise, rows)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.analysis import budgets
 from bench.analysis.budgets import Budget
+from bench.analysis.control import Control
 from bench.analysis.ladder import Ladder, Level
 from bench.analysis.overhead_words import bound, change
 from bench.analysis.steps import Step
@@ -199,8 +200,7 @@ def _table(ladder: Ladder, by_case: Mapping[str, Finding], anchors: Mapping[str,
         ladder.experiment.title,
         ladder.experiment.question,
         ladder.experiment.claim,
-        f"{noise(ladder.floor, len(ladder.drift), ladder.unstable)} Unstable blocks count; "
-        "each rung says what is without them.",
+        f"{noise(ladder.control)} Unstable blocks count; each rung says what is without them.",
         tuple(rows),
     )
 
@@ -214,12 +214,13 @@ def ratio(head: str, step: Step | None) -> Entry:
     return Entry(head, change(step.ratio.estimate), repr(step.ratio.estimate), small)
 
 
-def noise(floor: float | None, blocks: int, unstable: Sequence[int]) -> str:
+def noise(control: Control) -> str:
     """What two raw processes differ by, and how many blocks drifted."""
+    floor = control.floor
     if floor is None:
         return "No block has the raw process at both ends, so nothing can be told from chance."
-    drifted = f"{len(unstable)} of {blocks} blocks are unstable"
-    which = ", ".join(str(b + 1) for b in unstable)
+    drifted = f"{len(control.unstable)} of {len(control.drift)} blocks are unstable"
+    which = ", ".join(str(b + 1) for b in control.unstable)
     return (
         f"The raw process at the end of a block took up to {bound(math.expm1(floor))} more or less "
         f"time than at its start in 95 % of the blocks (A/A); {drifted}: the two differ by more than 5 %"

@@ -120,7 +120,7 @@ def _table(work: Work, by_id: Mapping[str, Finding], ids: Mapping[str, str]) -> 
             reason=finding.reason if finding else spot.why,
             fix=finding.fix if finding else "",
         ))  # fmt: skip
-    noise = f"{costs.noise(work.floor, len(work.drift), work.unstable)} Unstable blocks count."
+    noise = f"{costs.noise(work.control)} Unstable blocks count."
     title = work.title.removesuffix(", by place")
     return Table(title, work.experiment.question, work.experiment.claim, noise, tuple(rows))
 

@@ -263,8 +263,8 @@ def test_the_control_has_no_step_and_the_noise_is_that_of_its_two_ends():
     [one, _] = served.applications(a_run(a_plan(), slower({}, drift=1.04)))
     control = next(p for p in one.places if p.control)
     assert control.step is None and len(control.values) == 6
-    assert one.floor == pytest.approx(math.log(1.04))
-    assert one.unstable == ()
+    assert one.control.floor == pytest.approx(math.log(1.04))
+    assert one.control.unstable == ()
 
 
 def test_cpu_time_is_that_of_a_request_and_the_engines_only_where_it_takes_part():

@@ -172,6 +172,17 @@ def test_what_cannot_run_is_a_finding_with_its_cause():
     ]  # fmt: skip
 
 
+def test_a_trial_that_told_of_no_level_is_none_of_those_that_count():
+    run = a_run(a_plan())
+    first, *rest = run.records
+    mute = replace(first, tenants=tuple(replace(t, observations=()) for t in first.tenants))
+    found = [f for f in analysis.analyse(replace(run, records=(mute, *rest))) if f.runtime == first.runtime]
+    assert found and all(first.index not in f.trials for f in found)
+    alone = analysis.analyse(replace(run, records=(mute,)))
+    (one,) = (f for f in alone if f.id == first.case)
+    assert one.verdict == "not testable" and one.reason == "all 1 trials failed: none told of a level"
+
+
 def test_the_summary_is_in_order_and_says_that_emulated_memory_is_real():
     said = conclusion(analysis.analyse(a_run(a_plan())))
     assert said.index("in process") < said.index("in docker,") < said.index("in libvirt:micro (emulated)")

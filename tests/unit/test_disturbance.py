@@ -45,6 +45,11 @@ def test_a_block_of_few_ticks_has_no_reading_unless_the_count_is_exact():
     assert disturbance.foreign(few, few, 0.0, 0.0, [(0.0, 0.0, 0.0)]) == 1.0
 
 
+def test_without_stolen_time_nobody_knows_what_was_used():
+    assert disturbance.foreign(10.0, None, 4.0, None, [(1.0, 1.0, 1.0)]) is None
+    assert disturbance.foreign(10.0, None, 4.0, 1.0, [(1.0, 1.0, 1.0)]) == pytest.approx(0.3)
+
+
 def test_a_start_whose_own_time_is_unknown_leaves_no_reading():
     assert disturbance.foreign(10.0, 6.0, 4.0, 0.0, [(1.0, 1.0, 1.0), (None, 1.0, 1.0)]) is None
     assert disturbance.foreign(10.0, 6.0, 4.0, 0.0, [(1.0, None, 1.0)]) is None

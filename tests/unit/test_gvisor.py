@@ -41,6 +41,15 @@ def test_the_one_that_is_not_told_to_have_no_network(known, name):
     assert runtimes.load("docker")._oci({"Runtimes": known}, "isobench-net") is None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [([], None), (["--network=none"], None), (["--platform=ptrace"], "ptrace"), (["-platform=kvm"], "kvm"),
+     (["/x.sh", "/usr/bin/runsc", "--platform=systrap", "--network=none"], "systrap")],
+)  # fmt: skip
+def test_the_platform_is_what_the_arguments_say_or_unknown(arguments, found):
+    assert gvisor.platform(arguments) == found
+
+
 def test_an_engine_of_ours_knows_both_where_gvisor_is_installed(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gvisor.entries() == {}

@@ -150,6 +150,13 @@ def test_runtimes_are_ranked_by_what_their_victims_lose_with_limits():
     assert alike[0].apart is False
 
 
+def test_runtimes_that_have_no_neighbours_in_common_are_not_ranked():
+    """As where a run was interrupted early."""
+    found = cells(a_run(a_plan(), better_in_docker)).values()
+    apart = [c for c in found if (c.key.runtime == "docker") == (c.key.victim == "cpu")]
+    assert len({c.key.runtime for c in apart}) > 1 and standing.ranking(apart) == []
+
+
 def test_a_runtime_without_limits_is_ranked_as_it_is():
     ranks = standing.ranking(list(cells(a_run(a_plan(("process", "docker")), believable)).values()))
     assert [(s.runtime, s.control) for s in ranks] == [("docker", "limits"), ("process", "none")]

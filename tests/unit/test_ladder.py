@@ -50,8 +50,8 @@ def test_drift_of_the_whole_host_from_block_to_block_costs_nobody():
 def test_a_drift_within_blocks_is_marked_counted_and_part_of_the_noise():
     run = a_run(a_plan(), rates(COSTS, drift=lambda block: 0.1 if block in (2, 7) else 0.0))
     found = ladder.ladders(run)[0]
-    assert found.unstable == (2, 7) and len(found.drift) == 10
-    assert found.floor == pytest.approx(math.log(1 / 0.9), abs=0.02)
+    assert found.control.unstable == (2, 7) and len(found.control.drift) == 10
+    assert found.control.floor == pytest.approx(math.log(1 / 0.9), abs=0.02)
     assert found.levels[1].step.bound == pytest.approx(0.24, abs=0.05)
     assert "without the blocks that drifted" in overhead_words.of_level(found, found.levels[1])
     assert "drifted by more than 5 % within 2 of 10 blocks" in overhead_words.conclusion([found])
@@ -100,7 +100,7 @@ def test_a_block_without_a_closing_control_counts_for_nothing():
         return None if AGAIN in case.params and block == 4 else rates(COSTS)(case, block, rng)
 
     found = ladder.ladders(a_run(a_plan(), value))[0]
-    assert 4 not in found.drift and found.levels[1].total.ratio.n == 9
+    assert 4 not in found.control.drift and found.levels[1].total.ratio.n == 9
 
 
 def test_an_emulated_machine_has_numbers_and_no_word_and_is_in_no_conclusion():
@@ -121,7 +121,7 @@ def test_inside_a_guest_where_all_is_emulated_no_cost_is_told():
 def test_a_warm_up_counts_for_nothing():
     plan = a_plan()
     run = a_run(replace(plan, suite=replace(plan.suite, warmup=2)), rates(COSTS))
-    assert sorted(ladder.ladders(run)[0].drift) == list(range(2, 10))
+    assert sorted(ladder.ladders(run)[0].control.drift) == list(range(2, 10))
 
 
 def test_a_workload_that_was_not_planned_is_not_told():

@@ -212,6 +212,19 @@ def test_what_cannot_run_or_failed_is_a_finding_with_its_cause():
     }  # fmt: skip
 
 
+def test_a_trial_whose_probe_told_nothing_is_no_number():
+    run = a_run(a_plan())
+    mute = tuple(
+        replace(r, tenants=tuple(replace(t, observations=()) for t in r.tenants))
+        if r.experiment == "mix"
+        else r
+        for r in run.records
+    )
+    found = [f for f in analysis.analyse(replace(run, records=mute)) if f.experiment and "mix" in f.id]
+    assert found and {f.verdict for f in found} == {"not testable"}
+    assert all(f.reason.endswith("trials failed: the probe told nothing") for f in found)
+
+
 def test_the_summary_says_what_is_copied_what_depth_costs_and_what_is_freed():
     said = conclusion(analysis.analyse(a_run(a_plan())))
     assert "1.05 ms for every MiB on the state directory's disk" in said

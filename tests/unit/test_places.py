@@ -144,7 +144,7 @@ def test_the_control_is_the_mean_of_both_its_trials():
     docker = next(s for s in found.spots if (s.runtime, s.place) == ("docker", "bind"))
     assert docker.total.ratio.estimate == pytest.approx(1.0, abs=0.003)
     assert docker.alike.ratio.estimate == docker.total.ratio.estimate
-    assert found.unstable == tuple(range(8))
+    assert found.control.unstable == tuple(range(8))
 
 
 def test_where_the_host_slows_down_from_block_to_block_no_place_costs_anything():

@@ -102,14 +102,6 @@ def test_what_is_equal_within_a_bound_is_equal_within_a_wider_one(logs, bound, m
 # --- the noise ----------------------------------------------------------------------------------
 
 
-def test_the_floor_is_what_95_percent_of_the_blocks_stay_below_either_way():
-    first = dict.fromkeys(range(40), 100.0)
-    last = {b: 100.0 * math.exp((-1) ** b * b / 1000) for b in range(40)}
-    assert steps.floor(steps.drifts(first, last)) == pytest.approx(0.037)
-    assert steps.floor({}) is None
-    assert steps.drifts({0: 1.0, 1: 0.0}, {0: 2.0, 1: 2.0}) == {0: pytest.approx(math.log(2))}
-
-
 def test_the_bound_is_that_of_the_claim_or_twice_the_noise():
     assert steps.bound(0.02, 0.001) == 0.02
     assert steps.bound(0.02, 0.05) == pytest.approx(math.expm1(0.1))

@@ -76,6 +76,6 @@ def _ends(places: Sequence[Place]) -> tuple[float, float]:
 
 
 def _caption(rows: Sequence[tuple[Application, Sequence[Place]]]) -> str:
-    floors = [a.floor for a, _ in rows if a.floor is not None]
+    floors = [a.control.floor for a, _ in rows if a.control.floor is not None]
     noise = f" Noise (A/A): up to {bound(math.expm1(max(floors)))}." if floors else ""
     return f"A dot is what a request takes beside the raw process, a line its 95 % interval.{noise}"

@@ -105,6 +105,10 @@ def _ends(spots: Sequence[Spot]) -> tuple[float, float]:
 
 def _caption(work: Work) -> str:
     """What the work is, and what two raw processes differ by."""
-    noise = "" if work.floor is None else f" Noise (A/A): {bound(math.expm1(work.floor))}."
-    drift = f" {len(work.unstable)} of {len(work.drift)} blocks drifted." if work.unstable else ""
+    noise = "" if work.control.floor is None else f" Noise (A/A): {bound(math.expm1(work.control.floor))}."
+    drift = (
+        f" {len(work.control.unstable)} of {len(work.control.drift)} blocks drifted."
+        if work.control.unstable
+        else ""
+    )
     return f"{work.experiment.question}{noise}{drift}"

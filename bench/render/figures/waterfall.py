@@ -124,6 +124,12 @@ def axis(axes: Any, low: float, high: float) -> None:
 
 def _caption(ladder: Ladder) -> str:
     """What the work is, and what two raw processes differ by."""
-    noise = "" if ladder.floor is None else f" Noise (A/A): {bound(math.expm1(ladder.floor))}."
-    drift = f" {len(ladder.unstable)} of {len(ladder.drift)} blocks drifted." if ladder.unstable else ""
+    noise = (
+        "" if ladder.control.floor is None else f" Noise (A/A): {bound(math.expm1(ladder.control.floor))}."
+    )
+    drift = (
+        f" {len(ladder.control.unstable)} of {len(ladder.control.drift)} blocks drifted."
+        if ladder.control.unstable
+        else ""
+    )
     return f"{ladder.experiment.question}{noise}{drift}"
