@@ -113,7 +113,8 @@ def effect(record: TrialRecord, plan: Schedule | None) -> Effect:
     target = math.fsum(before) / len(before) if before else 0.0
     ended = _ended(record)
     if target <= 0:
-        why = f"the victim completed nothing alone{f' ({ended})' if ended else ''}"
+        why = "the victim completed nothing alone" if before else "no window of the phase before has settled"
+        why += f" ({ended})" if ended else ""
         return Effect(blank.trial, blank.block, windows=windows, ended=ended, reasons={"loss": why})
     reasons: dict[str, str] = {}
     back = recovery([w.rate for w in windows if w.phase == "after"], target, plan.window)

@@ -4,6 +4,7 @@ respond."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -170,6 +171,8 @@ def test_a_victim_that_never_worked_has_no_loss_and_a_reason():
     case = a_case("namespace", "cpu", "cpu", "none")
     record = a_record(PlannedTrial(0, 0, case.id), case, Deed())
     assert "states no phases" in effects.effect(record, None).reasons["loss"]
+    short = effects.effect(record, replace(PLAN, settle=PLAN.before))
+    assert short.loss is None and short.reasons["loss"] == "no window of the phase before has settled"
 
 
 def test_work_that_is_caught_up_afterwards_does_not_add_to_what_the_victim_could_do():
