@@ -72,7 +72,7 @@ def _of(one: Application) -> str:
     worst, step = max(sure, key=lambda pair: pair[1].ratio.estimate)
     low, high = step.ratio.low, step.ratio.high
     ends = "" if low is None or high is None else f", 95 % {change(low)} … {change(high)}"
-    return f"{title} {change(step.ratio.estimate)} with {worst.mode.title}{ends}"
+    return f"{title} {change(step.ratio.estimate)} ({worst.mode.title}{ends})"
 
 
 def _finding(one: Application, place: Place, run: str) -> Finding:

@@ -53,6 +53,8 @@ class RunQuality:
     workload_share: float | None
     elapsed: float | None
     images: tuple[str, ...]
+    mixed: tuple[str, ...]
+    """Those of them that trials of one and the same experiment ran; () where each kept to one."""
     notes: tuple[str, ...]
 
 
@@ -65,7 +67,7 @@ def quality(run: Run, series: Series | None = None) -> RunQuality:
     elapsed = _elapsed(run.records)
     busy = sum(r.workload_seconds for r in run.records)
     unfinished = len({t.index for t in run.plan.trials} - {r.index for r in run.records})
-    images = tuple(sorted({r.image for r in done}))
+    images, mixed = tuple(sorted({r.image for r in done})), _mixed(done)
     garbage = sum(t.garbage for r in run.records for t in r.tenants)
     return RunQuality(
         checks=checks,
@@ -75,8 +77,16 @@ def quality(run: Run, series: Series | None = None) -> RunQuality:
         workload_share=busy / elapsed if elapsed else None,
         elapsed=elapsed,
         images=images,
-        notes=tuple(_notes(checks, broken, unfinished, garbage, images)),
+        mixed=mixed,
+        notes=tuple(_notes(checks, broken, unfinished, garbage, mixed)),
     )
+
+
+def _mixed(trials: list[TrialRecord]) -> tuple[str, ...]:
+    by_experiment: dict[str, set[str]] = {}
+    for record in trials:
+        by_experiment.setdefault(record.experiment, set()).add(record.image)
+    return tuple(sorted(set().union(*(found for found in by_experiment.values() if len(found) > 1))))
 
 
 def _check(name: str, trials: list[TrialRecord], series: Series) -> Check:
@@ -202,7 +212,7 @@ def _elapsed(records: tuple[TrialRecord, ...]) -> float | None:
 
 def _notes(
     checks: tuple[Check, ...], broken: tuple[tuple[int, str], ...], unfinished: int, garbage: int,
-    images: tuple[str, ...],
+    mixed: tuple[str, ...],
 ) -> list[str]:  # fmt: skip
     notes = [
         f"{c.title}: above {c.bound:.0%} in {len(c.noisy)} of {c.trials} trials, at most {c.largest:.0%}"
@@ -216,6 +226,6 @@ def _notes(
         notes.append(f"{unfinished} planned trials have not been run")
     if garbage:
         notes.append(f"{garbage} lines of workload output were no observation")
-    if len(images) > 1:
-        notes.append(f"trials ran {len(images)} different images and must not be compared")
+    if mixed:
+        notes.append(f"trials of one experiment ran {len(mixed)} different images and must not be compared")
     return notes

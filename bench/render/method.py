@@ -158,10 +158,11 @@ def _noise(found: RunQuality) -> tuple[Fact, ...]:
 def _warnings(found: RunQuality) -> tuple[str, ...]:
     """What must be known before any number is believed."""
     warnings = []
-    if len(found.images) > 1:
-        shown = ", ".join(d[:19] or "none" for d in found.images)
+    if found.mixed:
+        shown = ", ".join(d[:19] or "none" for d in found.mixed)
         warnings.append(
-            f"Trials ran {len(found.images)} images ({shown}): runtimes cannot be compared across them."
+            f"Trials of one experiment ran {len(found.mixed)} images ({shown}): runtimes cannot be compared "
+            "across them."
         )
     if found.unfinished:
         warnings.append(f"The run is not complete: {found.unfinished} planned trials have not been run.")

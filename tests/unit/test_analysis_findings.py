@@ -354,7 +354,20 @@ def test_a_quiet_run_has_nothing_to_report(tmp_path: Path) -> None:
     records = frames.load(path).records
     assert found.elapsed == pytest.approx(max(r.index + r.duration for r in records))
     assert found.workload_share == pytest.approx(sum(r.workload_seconds for r in records) / found.elapsed)
-    assert found.notes == ()
+    assert found.notes == () and found.mixed == ()
+
+
+def test_only_trials_of_one_experiment_that_ran_other_images_are_mixed(tmp_path: Path) -> None:
+    run = frames.load(write_run(tmp_path, make_plan(only="cpu", blocks=2)))
+    names = sorted({r.experiment for r in run.records})
+    assert len(names) > 1
+    apart = tuple(replace(r, image="other" if r.experiment == names[0] else "one") for r in run.records)
+    found = quality(replace(run, records=apart))
+    assert set(found.images) == {"one", "other"} and found.mixed == ()
+    first = replace(apart[0], image="third")
+    found = quality(replace(run, records=(first, *apart[1:])))
+    assert found.mixed == tuple(sorted({"third", apart[0].image}))
+    assert any("2 different images" in note for note in found.notes)
 
 
 def test_noise_is_found_and_put_in_words(tmp_path: Path) -> None:
