@@ -164,14 +164,29 @@ def _blank(run: Run, title: str, section: str, runtime: str, id_: str) -> Findin
 
 
 def conclusion(findings: Sequence[Finding]) -> str:
-    """What one more idle instance takes of the host, least first."""
+    """What one more idle instance takes of the host, least first; apart those that may take nothing."""
     of = [f for f in findings if f.id.startswith(f"{AVAILABLE}/idle/") and f.measured]
     if not of:
         return "No instance was added."
     ordered = sorted(of, key=lambda f: f.measured.estimate if f.measured else 0.0)
-    told = [f"{_mib(f.measured.estimate)} in {runtime_name(f)}" for f in ordered if f.measured]
-    note = f" {NOTE}" if any(f.emulated for f in findings) else ""
-    return f"One more idle instance takes of the host's available memory: {', '.join(told)}.{note}"
+    told, lost = [], []
+    for finding in ordered:
+        assert finding.measured
+        found, name = finding.measured, runtime_name(finding)
+        if found.low is None or found.high is None or found.low > 0:
+            told.append(f"{_mib(found.estimate)} in {name}")
+        else:
+            lost.append(f"{name} (below {_mib(max(found.high, 0.0))})")
+    said = "One more idle instance takes of the host's available memory"
+    parts = [f"{said} {', '.join(told)}." if told else "", _unseen(said, lost, alone=not told)]
+    note = NOTE if any(f.emulated for f in findings) else ""
+    return " ".join(filter(None, [*parts, note]))
+
+
+def _unseen(said: str, lost: Sequence[str], *, alone: bool) -> str:
+    if not lost:
+        return ""
+    return f"{said if alone else 'It takes'} nothing that was measurable in {', '.join(lost)}."
 
 
 def _mib(size: float) -> str:

@@ -167,7 +167,9 @@ def _warnings(found: RunQuality) -> tuple[str, ...]:
     if found.unfinished:
         warnings.append(f"The run is not complete: {found.unfinished} planned trials have not been run.")
     if found.broken:
-        warnings.append(f"{len(found.broken)} trials broke; their cells rest on fewer trials.")
+        many = len(found.broken)
+        said = f"{many} trial{'s' * (many > 1)} broke"
+        warnings.append(f"{said}; what would have come of them rests on fewer.")
     return tuple(warnings)
 
 

@@ -304,9 +304,7 @@ def test_a_run_without_both_controls_compares_nothing():
 
 def test_the_conclusion_names_the_place_where_a_request_costs_most():
     said = judged(a_run(a_plan(), slower(MULTIPLES, noise=0.002))).conclusion
-    assert (
-        "Applications, by the time of a request: Redis: GET ×3 (published port, by docker-proxy" in said
-    )
+    assert "Applications, by the time of a request: Redis: GET ×3 (published port, by docker-proxy" in said
     nothing = judged(a_run(a_plan(), slower({}, noise=0.002))).conclusion
     assert "Redis: GET surely costs more in no place" in nothing
 

@@ -17,7 +17,7 @@ from bench.analysis.crowds import AVAILABLE, PSS, Crowd, crowds
 from bench.analysis.density import NOTE, conclusion
 from bench.errors import SuiteError
 from bench.frames import Run
-from bench.model import Exit, HostFacts, Observation, Skipped, TenantRecord, TrialRecord
+from bench.model import Exit, HostFacts, Interval, Observation, Skipped, TenantRecord, TrialRecord
 from bench.render import document, html
 
 SHIPPED = suite.load("density")
@@ -188,6 +188,17 @@ def test_the_summary_is_in_order_and_says_that_emulated_memory_is_real():
     assert said.index("in process") < said.index("in docker,") < said.index("in libvirt:micro (emulated)")
     assert said.endswith(NOTE)
     assert conclusion([]) == "No instance was added."
+
+
+def test_what_may_be_nothing_is_said_to_be_that_with_its_bound():
+    found = [f for f in analysis.analyse(a_run(a_plan())) if f.id.startswith(f"{AVAILABLE}/idle/")]
+    lost = [
+        replace(f, measured=Interval(-3e6, -9e6, 2**20, 4)) if f.runtime == "process" else f for f in found
+    ]
+    said = conclusion(lost)
+    assert "It takes nothing that was measurable in process (below 1 MiB)." in said and "−" not in said
+    every = [replace(f, measured=Interval(-3e6, -9e6, -1e6, 4), emulated=False) for f in found[:1]]
+    assert conclusion(every).endswith("memory nothing that was measurable in process (below 0 MiB).")
 
 
 # --- claims ---------------------------------------------------------------------------------------
