@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import factors, footprint, headroom, residents
 from bench import workload as workloads
 from bench.engine import Interrupted, broken
-from bench.errors import BenchError
+from bench.errors import BenchError, words
 from bench.model import INSTANCES, Case, Exit, Observation, PlannedTrial, Sample, TenantRecord, TrialRecord
 from bench.runtimes import Arena, Process, Runtime, Sandbox
 from bench.starting import ENVIRONMENT
@@ -51,7 +51,7 @@ class Crowder:
         try:
             stopped = self._climb(case, arena, origin, seen, notes)
         except (BenchError, OSError) as error:
-            stopped = reason = str(error)
+            stopped = reason = words(error)
         levels = {o.labels["instances"] for o in seen if o.metric == "host.available"} - {"0", "after"}
         if len(levels) < LEAST_LEVELS:
             why = f"only {len(levels)} levels could be read: {stopped}"

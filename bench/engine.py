@@ -18,7 +18,7 @@ from bench import gate as gates
 from bench import modes, places
 from bench import workload as workloads
 from bench.collectors import Collector
-from bench.errors import BenchError
+from bench.errors import BenchError, words
 from bench.model import (
     Case,
     Exit,
@@ -95,7 +95,7 @@ class Engine:
         try:
             tenants, samples = self._carry_out(case, arena, origin, output)
         except (BenchError, OSError) as error:
-            status, reason = "broken", str(error)
+            status, reason = "broken", words(error)
         ended = self._clock()
         return (
             TrialRecord(

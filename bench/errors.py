@@ -57,6 +57,11 @@ class RunFormatError(BenchError):
     exit_code = 2
 
 
+def words(error: BaseException) -> str:
+    """What an error says; what it is called where it says nothing, as an OSError of a library can."""
+    return str(error) or type(error).__name__
+
+
 class _NoError(Exception):
     """Nothing has failed: see `close`."""
 

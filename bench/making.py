@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench import layering
-from bench.errors import HostError
+from bench.errors import HostError, words
 from bench.host import kernel
 from bench.host.services import process_name
 from bench.layering import Probe
@@ -53,7 +53,7 @@ class Maker:
             work = probe or find(str(case.params["primitive"]))
             times = self._times(work, arena, case.deadline)
         except (HostError, OSError) as error:
-            reason = str(error)
+            reason = words(error)
             ended = Exit("start-failed", detail=reason)
         took = self._clock() - origin
         observed = tuple(
@@ -111,7 +111,7 @@ def _child(work: Primitive | Probe, place: Place, clock: Clock, parent: int, go:
             work.measure(place, clock) if isinstance(work, Probe) else timed(work, place, clock)
         )
     except BaseException as error:  # whatever it is, the parent reports it
-        told = {"error": str(error) or type(error).__name__}
+        told = {"error": words(error)}
     os.write(said, json.dumps(told).encode())
     os._exit(0)
 

@@ -22,7 +22,7 @@ from bench import workload as workloads
 from bench.asking import SOCKET, FailedStartError, ask, reach
 from bench.collectors import Collector
 from bench.engine import Interrupted, broken
-from bench.errors import BenchError, SuiteError
+from bench.errors import BenchError, SuiteError, words
 from bench.host.cgroups import attaching
 from bench.model import (
     ATTACH,
@@ -172,7 +172,7 @@ class Starter:
             record, told = self._carry_out(tenant, case, arena, command, origin, stamps, hold)
             stamps["term.removed" if ENTRY in case.params else "stop.removed"] = self._clock() - told
         except (BenchError, OSError) as error:
-            reason = str(error)
+            reason = words(error)
             failed = Exit("start-failed", detail=reason)
             record = TenantRecord(tenant.name, {}, failed, 0.0, self._clock() - origin)
         observed = tuple(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.analysis import control, steps
 from bench.analysis.control import Control, Values
+from bench.analysis.silence import silence
 from bench.analysis.starts import counted
 from bench.analysis.starts import seconds as observed
 from bench.analysis.stats import interval
@@ -179,15 +180,6 @@ def _chance(logs: Sequence[float]) -> float | None:
     if error == 0:
         return 1.0 if mean(logs) == 0 else 0.0
     return float(2 * stdtr(len(logs) - 1, -abs(mean(logs)) / error))
-
-
-def silence(records: Sequence[TrialRecord]) -> str:
-    """Why none of these trials has a number."""
-    why = next((r.reason.splitlines()[0] for r in records if r.reason), "")
-    ends = [t.exit for r in records for t in r.tenants]
-    if why or not ends:
-        return why or "no trial has finished"
-    return f"the client ended without a number, with status {ends[0].code}"
 
 
 def _values(records: Sequence[TrialRecord], metric: str) -> dict[int, float]:

@@ -71,9 +71,9 @@ def copyings(run: Run) -> list[Copying]:
     plain = [r for r in plain if "by" not in r.params]
     for ground in dict.fromkeys(str(r.params["on"]) for r in plain):
         of = [r for r in plain if r.params["on"] == ground]
-        copies = tuple(c for r in of if (c := _probed(r)))
+        copies = {r.index: c for r in of if (c := _probed(r))}
         shares = any(seconds(r, "copyup.reflinks") for r in of)
-        found.append(Copying(ground, of[0].runtime, copies, tuple(r.index for r in of), shares))
+        found.append(Copying(ground, of[0].runtime, tuple(copies.values()), tuple(copies), shares))
     return [*found, *_contained(r for r in good if "probe" not in r.params)]
 
 

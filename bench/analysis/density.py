@@ -25,6 +25,7 @@ from bench.analysis.crowds import (
     USS,
     Crowd,
 )
+from bench.analysis.silence import silence
 from bench.analysis.starts import counted
 from bench.analysis.stats import interval
 from bench.analysis.wording import runtime_name
@@ -57,14 +58,14 @@ def analyse(run: Run) -> list[Finding]:
         titles.setdefault(experiment.section, experiment.title)
     result = []
     for section, title in titles.items():
+        made = []
         for measure in MEASURES:
             for runtime in run.plan.runtimes:
                 of = [c for c in found if (c.runtime, c.section) == (runtime, section)]
                 one = _finding(run, f"{title}: {WORDS[measure]}", section, runtime, measure, of)
-                result += [one] if one else []
-        result += _without(
-            run, section, f"{title}: {WORDS[AVAILABLE]}", {c.runtime for c in found if c.section == section}
-        )
+                made += [one] if one else []
+        result += made
+        result += _without(run, section, f"{title}: {WORDS[AVAILABLE]}", {f.runtime for f in made})
     return result
 
 
@@ -72,7 +73,8 @@ def _finding(
     run: Run, title: str, section: str, runtime: str, measure: str, of: Sequence[Crowd]
 ) -> Finding | None:
     known = {c.block: v for c in of if (v := c.slope(measure)) is not None}
-    if not known:
+    of = [c for c in of if c.block in known]
+    if not of:
         return None
     blank = _blank(run, title, section, runtime, f"{measure}/{section}/{runtime}")
     return replace(
@@ -80,7 +82,7 @@ def _finding(
         measured=interval(list(known.values())),
         unit="s" if measure == START else "bytes",
         values=tuple(known.values()),
-        trials=tuple(c.trial for c in of if c.block in known),
+        trials=tuple(c.trial for c in of),
         reason=_sentence(of, measure),
         evidence=_evidence(of) if measure == AVAILABLE else {},
     )
@@ -111,7 +113,7 @@ def _evidence(of: Sequence[Crowd]) -> dict[str, Scalar | None]:
 
 
 def _without(run: Run, section: str, title: str, known: set[str]) -> list[Finding]:
-    """Runtimes that could not run, or of which every trial failed."""
+    """Runtimes that could not run, or of which no trial has a slope."""
     of = {e.name for e in run.plan.suite.experiments if e.section == section}
     found = [
         replace(
@@ -125,9 +127,7 @@ def _without(run: Run, section: str, title: str, known: set[str]) -> list[Findin
     ]
     for case in run.plan.cases:
         if case.experiment in of and case.runtime not in known:
-            failed = [r for r in counted(run) if r.case == case.id]
-            why = next((r.reason.splitlines()[0] for r in failed if r.reason), "none told of a level")
-            reason = f"all {len(failed)} trials failed: {why}" if failed else "no trial has finished"
+            reason = silence([r for r in counted(run) if r.case == case.id])
             found.append(
                 replace(
                     _blank(run, title, section, case.runtime, case.id),

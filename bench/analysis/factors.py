@@ -13,6 +13,7 @@ from dataclasses import replace
 from statistics import median
 
 from bench import factors
+from bench.analysis.silence import silence
 from bench.analysis.starts import CONFIDENCE, HEADLINE, counted, ratio, seconds
 from bench.analysis.stats import quantile
 from bench.comparison import estimate
@@ -92,9 +93,7 @@ class _Factor:
         found = values(self.run, self.experiment.name, case.runtime, level)
         failed = len(records) - len(good)
         if not found:
-            why = next((r.reason.splitlines()[0] for r in records if r.reason), "")
-            reason = f"all {failed} trials failed: {why}" if failed else "no trial has finished"
-            return replace(blank, verdict="not testable", reason=reason,
+            return replace(blank, verdict="not testable", reason=silence(records),
                            fix=f"bench run --resume {self.run.path.name}")  # fmt: skip
         cached = _medians(good, ("cache.payload",)).get("cache.payload")
         if self.name == CACHE and level == "cold" and cached is not None and cached > STILL_CACHED:

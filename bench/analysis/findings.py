@@ -12,6 +12,7 @@ from bench.analysis.cells import Cell, blank, exits, expected, kills, of_skipped
 from bench.analysis.conclusion import conclusion, inconclusive_cases
 from bench.analysis.holding import held
 from bench.analysis.measures import Measured, Question, measure
+from bench.analysis.silence import silence
 from bench.analysis.stats import interval, mean
 from bench.frames import Run
 from bench.model import Experiment, Finding, Reading, Scalar, TrialRecord
@@ -98,14 +99,11 @@ class _Analysis:
     # --- the parts of a finding ---------------------------------------------------------------
 
     def _untried(self, cell: Cell, broken: Sequence[TrialRecord]) -> Finding:
+        reason = silence(broken)
         if broken:
-            reason = (
-                f"all {len(broken)} trials broke: {broken[0].reason.splitlines()[0] or 'no reason given'}"
-            )
             fix = next((r.partition("fix: ")[2] for r in (b.reason for b in broken) if "fix: " in r), "")
             return replace(self._blank(cell), verdict="not testable", reason=reason, fix=fix)
         fix = f"bench run --resume {self.run.path.name}"
-        reason = "no trial of this case has finished"
         return replace(self._blank(cell), verdict="not testable", reason=reason, fix=fix)
 
     def _blank(self, cell: Cell) -> Finding:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bench.analysis.claims import MACHINES, Cited, Evaluated, Word, bound
 from bench.analysis.effects import excess
 from bench.analysis.neighbours import LIMITED, WEIGHTED, Cell, exponential, lost, slowed
+from bench.analysis.significance import LEAST
 from bench.analysis.standing import averaged, paired
 from bench.analysis.stats import interval
 from bench.model import Interval
@@ -106,12 +107,17 @@ def _show(value: float, unit: str) -> str:
 
 
 def _silent(cells: Cells) -> str:
-    dnr, n = sum(c.dnr for c in cells), sum(len(c.judged) for c in cells)
+    dnr, n = sum(c.dnr for c in cells), _tried(cells)
     return f"; did not respond in {dnr} of {n} trials" if dnr else ""
 
 
+def _tried(cells: Cells) -> int:
+    """Trials that can be judged."""
+    return sum(len(c.judged) for c in cells)
+
+
 def _mostly_silent(cells: Cells) -> bool:
-    return 2 * sum(c.dnr for c in cells) > sum(len(c.judged) for c in cells)
+    return 2 * sum(c.dnr for c in cells) > _tried(cells)
 
 
 # --- P06: tasks ---------------------------------------------------------------------------------
@@ -121,22 +127,21 @@ _NO_FORKS = "spawn beside forks was not measured with limits"
 
 def _forks_held(cells: Cells) -> Outcome:
     held = _pick(cells, LIMITED, ["forks"], ["spawn"])
-    if held and _mostly_silent(held):
-        return "inverted", None, f"with limits{_silent(held).replace(';', ' it', 1)}"
+    if _mostly_silent(held):
+        word: Word = "inverted" if _tried(held) >= LEAST else "inconclusive"
+        return word, None, f"with limits{_silent(held).replace(';', ' it', 1)}"
     found = exponential(interval(averaged(held, slowed)))
     return _outcome(found, _NO_FORKS, "times", most=1.5, note=_silent(held))
 
 
 def _forks_free(cells: Cells) -> Outcome:
     free, held = (_pick(cells, control, ["forks"], ["spawn"]) for control in (UNCONTROLLED, LIMITED))
-    if not free or not held:
-        return (
-            "not applicable",
-            None,
-            _NO_FORKS if free else "spawn beside forks was not measured without limits",
-        )
+    if not _tried(free) or not _tried(held):
+        missing = _NO_FORKS if _tried(free) else "spawn beside forks was not measured without limits"
+        return "not applicable", None, missing
     if _mostly_silent(free) != _mostly_silent(held):
         word: Word = "reproduced" if _mostly_silent(free) else "inverted"
+        word = word if min(_tried(free), _tried(held)) >= LEAST else "inconclusive"
         return word, None, f"without limits {_dnr(free)}, with limits {_dnr(held)}"
     found = exponential(interval(paired(free, held, slowed)))
     return _outcome(found, "no block has a latency of both", "times", least=1.0,
@@ -144,7 +149,7 @@ def _forks_free(cells: Cells) -> Outcome:
 
 
 def _dnr(cells: Cells) -> str:
-    return f"{sum(c.dnr for c in cells)} of {sum(len(c.judged) for c in cells)} trials did not respond"
+    return f"{sum(c.dnr for c in cells)} of {_tried(cells)} trials did not respond"
 
 
 # --- P18: hard limits ---------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from bench.analysis import control, durability, machines, steps
 from bench.analysis.control import Control, Values
 from bench.analysis.durability import Durability
 from bench.analysis.measures import Measured, Question, measure
+from bench.analysis.silence import cause, silence
 from bench.analysis.steps import Step
 from bench.comparison.estimate import median_interval
 from bench.model import AGAIN, Case, Experiment, Interval, Rung, Skipped, TrialRecord
@@ -158,7 +159,7 @@ class _Reader:
         records = self._records(experiment, rung.runtime, again=False)
         values = self._values(experiment, records)
         good = [r for r in records if r.status == "ok"]
-        reason = next((r.reason.splitlines()[0] for r in records if r.reason), "no trial has finished")
+        reason = cause(records) or silence(records)
         if good and not values:
             reason = self._measure(experiment, good[0]).reason
         return replace(

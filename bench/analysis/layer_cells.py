@@ -42,7 +42,7 @@ def middle_of(
         deviation=_less_one(ratio(logs)),
         reason=of.reason or f"the median of {len(found)}",
         values=tuple(found.values()),
-        trials=tuple(r.index for r in records),
+        trials=tuple(r.index for r in records if r.block in found),
     )
 
 
@@ -51,9 +51,10 @@ def by_block(records: Sequence[TrialRecord], metric: str) -> dict[int, float]:
     return {r.block: v for r in records if (v := seconds(r, metric)) is not None}
 
 
-def middle(records: Sequence[TrialRecord], metric: str) -> float:
-    """The median of a metric over trials that all have it."""
-    return median(by_block(records, metric).values())
+def middle(records: Sequence[TrialRecord], metric: str) -> float | None:
+    """The median of a metric over the trials that have it; None where none has."""
+    found = by_block(records, metric)
+    return median(found.values()) if found else None
 
 
 def _less_one(times: Interval | None) -> Interval | None:

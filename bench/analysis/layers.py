@@ -6,19 +6,21 @@ What is compared is compared within blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
 from bench.analysis.copying import Copying, copyings, finished, per_mib, spell, values
 from bench.analysis.layer_cells import blank, by_block, middle, middle_of, named, size
 from bench.analysis.lookups import DEPTH, depths
+from bench.analysis.silence import silence
 from bench.analysis.starts import counted, seconds
 from bench.analysis.stats import interval
 from bench.frames import Run
 from bench.model import Finding, Interval, Scalar, TrialRecord
 
 OPERATIONS = ("create", "stat", "chmod", "rename", "list", "unlink")
+LEFT = ("whiteout.names", "whiteout.inodes", "whiteout.bytes", "plain.freed")
 SLOPE, FIRST, BY = "copyup.slope", "copyup.first", "copyup.by"
 ECONOMY: Mapping[str, tuple[str, str]] = {
     "economy.listed": ("as the sizes of the images add up", "what every image would take by itself"),
@@ -31,10 +33,12 @@ ECONOMY: Mapping[str, tuple[str, str]] = {
 def analyse(run: Run) -> list[Finding]:
     """Findings by section; what could not run here with its cause."""
     good = finished(run)
-    return [
+    made = [
         *_copied(run), *_first_opens(run, good), *_triggers(run, good), *depths(run, good),
-        *_deletions(run, good), *_mixes(run, good), *_economy(run, good), *_without(run, good),
+        *_deletions(run, good), *_mixes(run, good), *_economy(run, good),
     ]  # fmt: skip
+    told = [f for f in made if f.measured is not None]
+    return [*told, *_without(run, good, {index for f in told for index in f.trials})]
 
 
 def _copied(run: Run) -> Iterable[Finding]:
@@ -77,7 +81,7 @@ def _first_opens(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
         of = [r for r in plain if (r.params["on"], r.params["bytes"]) == (on, count)]
         title, label = "Copying up: the first open for writing", f"{size(count)} on {named(on)}"
         one = middle_of(blank(run, f"{FIRST}/{on}/{count}", title, "copyup", of[0].runtime, label), of, FIRST)
-        yield replace(one, evidence={"second open, µs": round(1e6 * middle(of, "copyup.second"), 2)})
+        yield replace(one, evidence={"second open, µs": _micro(of, "copyup.second")})
 
 
 def _triggers(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
@@ -87,7 +91,9 @@ def _triggers(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
         of = [r for r in by if r.params["by"] == word]
         label = f"{word}, {size(int(of[0].params['bytes']))}"
         one = blank(run, f"{BY}/{word}", "What makes it copy", "copyup", of[0].runtime, label)
-        one = replace(one, reason=f"the upper layer grew by {size(int(middle(of, 'copyup.grown')))}")
+        grown = middle(of, "copyup.grown")
+        if grown is not None:
+            one = replace(one, reason=f"the upper layer grew by {size(int(grown))}")
         yield middle_of(one, of, FIRST, base if word != "open" else None)
 
 
@@ -102,14 +108,16 @@ def _deletions(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
         yield middle_of(plain, some, "plain.delete")
         deleted = blank(run, f"whiteout.delete/{on}", each, "whiteout", runtime, over)
         yield middle_of(deleted, some, "whiteout.delete", by_block(some, "plain.delete"))
-        one = blank(run, f"whiteout.freed/{on}", all_of_them, "whiteout", runtime, over)
-        yield middle_of(replace(one, unit="bytes", reason=_left(some)), some, "whiteout.freed")
+        some = [r for r in some if all(seconds(r, name) is not None for name in LEFT)]
+        if some:
+            one = blank(run, f"whiteout.freed/{on}", all_of_them, "whiteout", runtime, over)
+            yield middle_of(replace(one, unit="bytes", reason=_left(some)), some, "whiteout.freed")
 
 
 def _left(of: Sequence[TrialRecord]) -> str:
-    """What a number of deletions left behind, as a sentence without its end."""
-    names, inodes = middle(of, "whiteout.names"), middle(of, "whiteout.inodes")
-    held, plain = (size(int(middle(of, name))) for name in ("whiteout.bytes", "plain.freed"))
+    """What a number of deletions left behind, as a sentence without its end. All trials tell all of it."""
+    names, inodes, count, freed = (median(by_block(of, name).values()) for name in LEFT)
+    held, plain = size(int(count)), size(int(freed))
     return (
         f"{int(of[0].params['files'])} deletions of {held} left {names:g} names and {inodes:g} "
         f"inode{'s' * (inodes != 1)} in the upper layer; without the overlay they freed {plain}"
@@ -123,22 +131,26 @@ def _mixes(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
         some = [r for r in of if r.params["on"] == on]
         title = "A mix of metadata operations: for every file"
         one = blank(run, f"mix.all/{on}", title, "mix", some[0].runtime, on)
-        one = replace(
-            one, evidence={f"{n}, µs": round(1e6 * middle(some, f"mix.{n}"), 2) for n in OPERATIONS}
-        )
+        one = replace(one, evidence={f"{n}, µs": _micro(some, f"mix.{n}") for n in OPERATIONS})
         yield middle_of(one, some, "mix.all", bind if on != "bind" else None)
+
+
+def _micro(of: Sequence[TrialRecord], metric: str) -> float | None:
+    """The median of a metric in microseconds, to two decimals; None where no trial told it."""
+    found = middle(of, metric)
+    return None if found is None else round(1e6 * found, 2)
 
 
 def _economy(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
     of = [r for r in good if r.params.get("probe") == "economy"]
     for metric, (words, reason) in ECONOMY.items():
-        taken = [v for r in of if (v := _bytes(r, metric)) is not None]
+        taken = {r.index: v for r in of if (v := _bytes(r, metric)) is not None}
         if taken:
             title = f"Disk of {int(of[0].params['images'])} images that share a base"
             yield replace(
                 blank(run, metric, title, "economy", of[0].runtime, words), unit="bytes", reason=reason,
-                measured=Interval(median(taken), None, None, len(taken)), values=tuple(taken),
-                trials=tuple(r.index for r in of),
+                measured=Interval(median(taken.values()), None, None, len(taken)),
+                values=tuple(taken.values()), trials=tuple(taken),
             )  # fmt: skip
 
 
@@ -154,18 +166,16 @@ def _bytes(record: TrialRecord, metric: str) -> float | None:
     return seconds(record, metric)
 
 
-def _without(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
-    """Cases that were left out, and those of which every trial failed."""
+def _without(run: Run, good: Sequence[TrialRecord], told: Collection[int]) -> Iterable[Finding]:
+    """Cases that were left out, and those of which no trial is among `told`, by index."""
     titles = {e.name: (e.title, e.section) for e in run.plan.suite.experiments}
     for s in run.plan.skipped:
         one = blank(run, s.case.id, *titles[s.case.experiment], s.case.runtime, _label(s.case.params))
         yield replace(one, verdict=s.verdict, reason=s.cause, fix=s.fix)
-    known = {r.case for r in good}
+    known = {r.case for r in good if r.index in told}
     for case in run.plan.cases:
         if case.id not in known:
-            failed = [r for r in counted(run) if r.case == case.id]
-            why = next((r.reason.splitlines()[0] for r in failed if r.reason), "the probe told nothing")
-            reason = f"all {len(failed)} trials failed: {why}" if failed else "no trial has finished"
+            reason = silence([r for r in counted(run) if r.case == case.id])
             one = blank(run, case.id, *titles[case.experiment], case.runtime, _label(case.params))
             yield replace(
                 one, verdict="not testable", reason=reason, fix=f"bench run --resume {run.path.name}"

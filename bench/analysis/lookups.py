@@ -32,7 +32,8 @@ def depths(run: Run, good: Sequence[TrialRecord]) -> Iterable[Finding]:
                 )
                 yield replace(
                     one, measured=found, reason=f"the mean slope of {len(slopes)} blocks",
-                    values=tuple(slopes.values()), trials=tuple(r.index for r in of),
+                    values=tuple(slopes.values()),
+                    trials=tuple(r.index for r in of if seconds(r, f"lookup.{where}.{cache}") is not None),
                 )  # fmt: skip
     for cache in CACHES:
         for layers in sorted({int(r.params["layers"]) for r in of}):

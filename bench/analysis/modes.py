@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.analysis import modes_words as words
 from bench.analysis import ways
+from bench.analysis.silence import silence
 from bench.analysis.starts import seconds
 from bench.analysis.stats import interval
 from bench.analysis.ways import Number
@@ -111,7 +112,7 @@ class _Table:
         base, drift = self.ways.control.base, list(self.ways.control.drift.values())
         failed = [r for r in records if r.status != "ok"]
         if not values:
-            return replace(blank, verdict="not testable", reason=_silence(records),
+            return replace(blank, verdict="not testable", reason=silence(records),
                            fix=f"bench run --resume {self.run.path.name}")  # fmt: skip
         good = [r for r in records if r.status == "ok" and r.block in values and AGAIN not in r.params]
         # The speed of an emulator says nothing of a machine's: its numbers stand for themselves.
@@ -144,17 +145,6 @@ class _Table:
             reason="", params=dict(case.params), case=case.id,
             emulated=case.runtime in self.run.plan.emulated,
         )  # fmt: skip
-
-
-def _silence(records: Sequence[TrialRecord]) -> str:
-    """Why none of these trials has a number."""
-    why = next((r.reason.splitlines()[0] for r in records if r.reason), "")
-    if why:
-        return f"all {len(records)} trials failed: {why}"
-    ends = [t.exit for r in records for t in r.tenants]
-    return (
-        f"the client ended without a number, with status {ends[0].code}" if ends else "no trial has finished"
-    )
 
 
 def evidence(records: Sequence[TrialRecord]) -> dict[str, Scalar | None]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from bench.analysis.effort import is_plain
+from bench.analysis.silence import silence
 from bench.analysis.starts import CONFIDENCE, HEADLINE, STEPS, counted, ratio, seconds, spell
 from bench.analysis.wording import runtime_name
 from bench.comparison import estimate
@@ -161,8 +162,7 @@ def _hooked(run: Run, experiment: Experiment, case: Case, cases: Sequence[Case])
     bare = {r.block: v for r in _good(run, without.id) if (v := seconds(r, HEADLINE))} if without else {}
     blank = _blank(run, experiment, case, HOOKED, experiment.title)
     if not stamped:
-        failed = [r for r in counted(run) if r.case == case.id]
-        why = failed[0].reason.splitlines()[0] if failed and failed[0].reason else "no start has finished"
+        why = silence([r for r in counted(run) if r.case == case.id], "starts")
         return replace(blank, verdict="not testable", reason=why, fix=f"bench run --resume {run.path.name}")
     reason = f"the median of {len(stamped)} starts with a hook at every step"
     if bare:

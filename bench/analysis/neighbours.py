@@ -17,6 +17,7 @@ from bench.analysis.effects import Effect
 from bench.analysis.felt import felt
 from bench.analysis.series import Series
 from bench.analysis.significance import LEAST
+from bench.analysis.silence import silence
 from bench.analysis.stats import interval, mean
 from bench.analysis.windows import schedule, span
 from bench.frames import Run
@@ -132,8 +133,7 @@ def _cell(run: Run, case: Case, records: Sequence[TrialRecord], series: Series, 
     if fair is None:
         reasons["excess"] = why
     if not found:
-        first = next((r.reason.splitlines()[0] for r in records if r.reason), "")
-        reasons["loss"] = f"all {len(records)} trials broke: {first}" if records else "no trial has finished"
+        reasons["loss"] = silence(records)
     return Cell(
         key=key(case), case=case, emulated=case.runtime in run.plan.emulated, effects=found,
         broken=len(records) - len(done),

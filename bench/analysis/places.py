@@ -18,6 +18,7 @@ from bench.analysis.control import Control, Values
 from bench.analysis.durability import Durability
 from bench.analysis.measures import ending, last_observed
 from bench.analysis.overhead_words import bare
+from bench.analysis.silence import cause, silence
 from bench.analysis.steps import Step
 from bench.comparison.estimate import median_interval
 from bench.model import AGAIN, PLACE, Case, Experiment, Interval, Skipped, TrialRecord
@@ -144,7 +145,7 @@ class _Reader:
         good = [r for r in records if r.status == "ok" and r.tenants]
         values = _values(records, metric)
         place = str(case.params[PLACE])
-        reason = next((r.reason.splitlines()[0] for r in records if r.reason), "no trial has finished")
+        reason = cause(records) or silence(records)
         if good and not values:
             reason = _unobserved(good[0], metric)
         return Spot(

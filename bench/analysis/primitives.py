@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bench.analysis.silence import silence
 from bench.analysis.starts import CONFIDENCE, counted, ratio, seconds
 from bench.comparison import estimate
 from bench.frames import Run
@@ -38,9 +39,7 @@ def _measured(run: Run, case: Case, step: str) -> Finding:
     values = _values(records, step)
     failed = sum(r.status != "ok" for r in records)
     if not values:
-        why = next((r.reason.splitlines()[0] for r in records if r.reason), "")
-        reason = f"all {failed} trials failed: {why}" if failed else "no trial has finished"
-        return replace(blank, verdict="not testable", reason=reason,
+        return replace(blank, verdict="not testable", reason=silence(records),
                        fix=f"bench run --resume {run.path.name}")  # fmt: skip
     base = _values([r for r in counted(run) if r.params.get("primitive") == BASELINE], step)
     logs = [math.log(v / base[b]) for b, v in values.items() if base.get(b, 0) > 0 and v > 0]
@@ -50,7 +49,7 @@ def _measured(run: Run, case: Case, step: str) -> Finding:
         measured=estimate.median_interval(list(values.values()), CONFIDENCE),
         deviation=times and _less_one(times),
         values=tuple(values.values()),
-        trials=tuple(r.index for r in records if r.status == "ok"),
+        trials=tuple(r.index for r in records if r.status == "ok" and r.block in values),
         reason=f"the median of {len(values)}" + (f"; {failed} failed" if failed else ""),
     )
 

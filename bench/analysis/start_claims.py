@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.analysis.claims import Cited, Evaluated, Word, decided
+from bench.analysis.significance import LEAST
 from bench.analysis.starts import HEADLINE, STOP, counted, ratio, seconds, spell, unvaried
 from bench.frames import Run
 from bench.model import ENTRIES, ENTRY, GRACE, Interval, TrialRecord
@@ -82,9 +83,14 @@ def swallowing(run: Run) -> list[Evaluated]:
     """The trap in every runtime whose stops were measured behind a shell and without one.
 
     Reproduced where every stop behind a shell needed SIGKILL after the whole grace period and none of the
-    others did; inverted where none behind a shell did.
+    others did; inverted where none behind a shell did. Fewer than `LEAST` of either decide nothing, and one
+    that did not tell how it ended does not count.
     """
-    stops = [r for r in counted(run) if ENTRY in r.params and r.status == "ok"]
+    told = (STOP, "term.killed")
+    stops = [
+        r for r in counted(run)
+        if ENTRY in r.params and r.status == "ok" and all(seconds(r, name) is not None for name in told)
+    ]  # fmt: skip
     return [
         _swallowed(runtime, [r for r in stops if r.runtime == runtime])
         for runtime in run.plan.runtimes
@@ -100,7 +106,9 @@ def _swallowed(runtime: str, stops: Sequence[TrialRecord]) -> Evaluated:
         reason = "its shell is not PID 1: it dies of SIGTERM, and the payload outlives it"
         return Evaluated(Swallowed(runtime), "not applicable", None, reason)
     word: Word = "inconclusive"
-    if len(trapped) == len(behind) and not any(map(_killed, plain)):
+    if min(len(behind), len(plain)) < LEAST:
+        word = "inconclusive"
+    elif len(trapped) == len(behind) and not any(map(_killed, plain)):
         word = "reproduced"
     elif not any(map(_killed, behind)):
         word = "inverted"

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bench.analysis.silence import silence
 from bench.analysis.stats import quantile
 from bench.analysis.wording import runtime_name
 from bench.comparison import estimate
@@ -110,10 +111,9 @@ class _Phase:
         values = {r.block: v for r in good if (v := seconds(r, self.phase)) is not None}
         failed = len(records) - len(good)
         if not values:
-            why = next((r.reason.splitlines()[0] for r in records if r.reason), "")
-            reason = f"all {failed} starts failed: {why}" if failed else "no start has finished"
-            return replace(blank, verdict="not testable", reason=reason,
+            return replace(blank, verdict="not testable", reason=silence(records, "starts"),
                            fix=f"bench run --resume {self.run.path.name}")  # fmt: skip
+        told = [r for r in good if r.block in values]
         listed = list(values.values())
         middle, times = estimate.median_interval(listed, CONFIDENCE), self._times(case.runtime, values)
         less = times and Interval(times.estimate - 1, _less(times.low), _less(times.high), times.n)
@@ -122,8 +122,8 @@ class _Phase:
             measured=middle,
             deviation=less,
             values=tuple(listed),
-            trials=tuple(r.index for r in good),
-            reason=_sentence(times, len(values), failed) if self.entry is None else _stops(good, failed),
+            trials=tuple(r.index for r in told),
+            reason=_sentence(times, len(values), failed) if self.entry is None else _stops(told, failed),
             evidence={"failed": failed, "p95": quantile(listed, 0.95)},
         )
 

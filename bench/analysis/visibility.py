@@ -13,6 +13,7 @@ from bench import plan as plans
 from bench.analysis import machines, properties
 from bench.analysis.cells import Cell, blank
 from bench.analysis.properties import BY_NAME, PREFIX, PROPERTIES, STATE, Property
+from bench.analysis.silence import silence
 from bench.analysis.stats import interval
 from bench.analysis.wording import runtime_name
 from bench.frames import Run
@@ -66,10 +67,7 @@ def _silent(records: Sequence[TrialRecord], tenants: Sequence[TenantRecord]) -> 
     """Why a case has no answer at all; "" where it has some."""
     if any(o.metric.startswith(PREFIX) for t in tenants for o in t.observations):
         return ""
-    broken = next((r.reason.splitlines()[0] for r in records if r.status != "ok" and r.reason), "")
-    if tenants:
-        return f"the probe gave no answer: {_ended(tenants[0].exit)}"
-    return f"all {len(records)} trials broke: {broken}" if records else "no trial of this case has finished"
+    return f"the probe gave no answer: {_ended(tenants[0].exit)}" if tenants else silence(records)
 
 
 def _ended(found: Exit) -> str:

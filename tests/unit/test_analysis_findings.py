@@ -230,7 +230,7 @@ def test_all_trials_broken_is_not_testable_with_the_failure_and_its_fix(build: B
     )
     f = build("pids", change)["pids/docker/64"]
     assert (f.verdict, f.fix) == ("not testable", "dockerd")
-    assert f.reason == "all 4 trials broke: no daemon"
+    assert f.reason == "all 4 trials failed: no daemon"
 
 
 def test_some_trials_broken_is_said_and_the_rest_is_judged(build: Build) -> None:

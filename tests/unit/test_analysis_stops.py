@@ -83,6 +83,22 @@ def test_where_the_shell_is_not_pid_1_the_trap_does_not_apply():
     assert found["docker"].word == "reproduced" and "10.2 s" in found["docker"].reason
 
 
+def test_fewer_than_three_stops_decide_nothing_and_silent_ones_do_not_count():
+    run = a_run(trap)
+    entered = [
+        [r for r in run.records if r.runtime == "docker" and r.params["entry"] == e]
+        for e in ("shell", "exec")
+    ]
+
+    def found(records):
+        return [e for e in swallowing(replace(run, records=tuple(records))) if e.claim.runtime == "docker"]
+
+    (few,) = found([*entered[0], *entered[1][:2]])
+    assert few.word == "inconclusive" and few.reason.endswith("SIGKILL needed in 3 of 3 and 0 of 2")
+    mute = [replace(r, tenants=(replace(r.tenants[0], observations=()),)) for r in entered[1]]
+    assert found([*entered[0], *mute]) == []
+
+
 def test_stops_are_no_starts():
     assert {e.word for e in evaluate(a_run(trap))} == {"not applicable"}
 

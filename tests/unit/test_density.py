@@ -180,7 +180,36 @@ def test_a_trial_that_told_of_no_level_is_none_of_those_that_count():
     assert found and all(first.index not in f.trials for f in found)
     alone = analysis.analyse(replace(run, records=(mute,)))
     (one,) = (f for f in alone if f.id == first.case)
-    assert one.verdict == "not testable" and one.reason == "all 1 trials failed: none told of a level"
+    assert one.verdict == "not testable" and one.reason.startswith("1 trials ended without a number")
+
+
+def test_a_trial_that_ended_after_one_level_is_a_finding_with_its_cause():
+    run = a_run(a_plan(runtimes=("process",)))
+
+    def cut(record):
+        (one,) = record.tenants
+        told = tuple(o for o in one.observations if o.labels.get("instances") == "0")
+        return replace(record, tenants=(replace(one, observations=told),))
+
+    found = analysis.analyse(replace(run, records=tuple(map(cut, run.records))))
+    assert {f.id for f in found} == {c.id for c in run.plan.cases}
+    assert {f.verdict for f in found} == {"not testable"} and all(
+        "without a number" in f.reason for f in found
+    )
+
+
+def test_the_mean_is_of_the_trials_that_have_a_slope():
+    run = a_run(a_plan(runtimes=("process",)))
+    first = run.records[0]
+    (one,) = first.tenants
+    bare = replace(
+        one, observations=tuple(o for o in one.observations if o.labels.get("instances") in ("0", "1"))
+    )
+    found = analysis.analyse(replace(run, records=(replace(first, tenants=(bare,)), *run.records[1:])))
+    section = next(e.section for e in run.plan.suite.experiments if e.name == first.experiment)
+    (available,) = (f for f in found if f.id.startswith(f"available/{section}/"))
+    assert available.measured.n == len(available.trials) and first.index not in available.trials
+    assert f"the mean slope of {available.measured.n} trials" in available.reason
 
 
 def test_the_summary_is_in_order_and_says_that_emulated_memory_is_real():

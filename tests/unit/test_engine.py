@@ -113,6 +113,15 @@ def test_a_program_that_cannot_start_breaks_the_trial_with_its_name(run_workload
     assert "/no/such/program" in record.reason
 
 
+def test_an_error_without_a_word_breaks_the_trial_by_its_name(run_workload, monkeypatch):
+    def refuses(self, tenant, arena):
+        raise TimeoutError
+
+    monkeypatch.setattr(type(load("process")), "open", refuses)
+    record, _ = run_workload("")
+    assert (record.status, record.reason) == ("broken", "TimeoutError")
+
+
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_any_output_is_parsed_without_an_error(pieces):
     observations, garbage = parse_output([(float(i), p) for i, p in enumerate(pieces)], 0.0)

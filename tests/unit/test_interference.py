@@ -177,7 +177,7 @@ def test_cells_that_could_not_run_and_trials_that_broke_are_findings_with_their_
     assert missing and all((f.verdict, f.fix) == ("not testable", "install it") for f in missing)
     run = a_run(a_plan(), lambda case, block: Deed(broken="no disk\nat all"))
     found = interference.analyse(run)
-    assert found and all(f.reason == "all 5 trials broke: no disk" for f in found)
+    assert found and all(f.reason == "all 5 trials failed: no disk" for f in found)
     some = a_run(
         a_plan(), lambda case, block: Deed(broken="no disk") if block == 0 else believable(case, block)
     )

@@ -56,6 +56,23 @@ def test_limits_on_tasks_hold_a_fork_bomb_off_and_without_them_the_victim_is_sil
     assert words(found, "P06", "longer at p99 without") == "reproduced"
 
 
+def test_a_side_that_was_not_tried_or_hardly_decides_nothing_of_a_silent_victim():
+    run = a_run(a_plan(), believable)
+
+    def of(records):
+        return evaluate(interference.matrix(replace(run, records=tuple(records)), Series(NO_SAMPLES)))
+
+    free = [r for r in run.records if r.params["control"] == "none"]
+    assert words(of(free), "P06", "longer at p99 without", "") == "not applicable"
+    one = of(r for r in run.records if r.block == 0)
+    assert words(one, "P06", "longer at p99 without") == "inconclusive"
+    silent = a_run(a_plan(), lambda case, block: Deed(0.0, 0.0, silent_from=5))
+    hardly = replace(silent, records=tuple(r for r in silent.records if r.block == 0))
+    for left, word in ((silent, "inverted"), (hardly, "inconclusive")):
+        found = evaluate(interference.matrix(left, Series(NO_SAMPLES)))
+        assert words(found, "P06", "at most 1.5 times") == word
+
+
 def test_a_limit_that_does_not_hold_inverts_the_claim():
     found = claims(
         lambda case, block: believable(replace(case, params={**case.params, "control": "none"}), block)

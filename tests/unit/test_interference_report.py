@@ -106,6 +106,6 @@ def test_a_hostile_name_is_text(run):
 
 def test_a_report_of_cells_that_all_failed_still_stands():
     page = html.render(judged(a_run(a_plan(), lambda case, block: Deed(broken="no disk"))))
-    assert "all 5 trials broke: no disk" in page
+    assert "all 5 trials failed: no disk" in page
     lacking = html.render(judged(a_run(a_plan(lacking=("docker",)), believable)))
     assert "it is not installed" in lacking

@@ -222,7 +222,29 @@ def test_a_trial_whose_probe_told_nothing_is_no_number():
     )
     found = [f for f in analysis.analyse(replace(run, records=mute)) if f.experiment and "mix" in f.id]
     assert found and {f.verdict for f in found} == {"not testable"}
-    assert all(f.reason.endswith("trials failed: the probe told nothing") for f in found)
+    assert all("trials ended without a number" in f.reason for f in found)
+
+
+@pytest.mark.parametrize(
+    ("probe", "lacks"),
+    [
+        ("copyup", ("copyup.second",)), ("copyup", ("copyup.grown",)), ("copyup", ("copyup.first",)),
+        ("whiteout", ("whiteout.names",)), ("whiteout", ("plain.freed", "whiteout.freed")),
+        ("whiteout", ("whiteout.delete", "whiteout.freed", "plain.delete")), ("mix", ("mix.stat",)),
+        ("mix", ("mix.all",)), ("lookup", ("lookup.top.cold",)), ("economy", ("economy.images",)),
+    ],
+)  # fmt: skip
+def test_a_probe_that_told_a_part_leaves_a_gap_and_no_number_of_nothing(probe, lacks):
+    run = a_run(a_plan(blocks=4), of=lambda params: {
+        name: v for name, v in numbers(params).items() if params["probe"] != probe or name not in lacks
+    })  # fmt: skip
+    found = analysis.analyse(run)
+    assert all(f.measured or f.verdict == "not testable" for f in found)
+    assert not any("median of 0" in f.reason for f in found)
+    of = {r.index: r.case for r in run.records}
+    told = {of[index] for f in found for index in f.trials} | {f.id for f in found}
+    assert {c.id for c in run.plan.cases} <= told
+    assert conclusion(found)
 
 
 def test_the_summary_says_what_is_copied_what_depth_costs_and_what_is_freed():

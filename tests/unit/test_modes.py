@@ -250,7 +250,7 @@ def test_a_client_that_ends_without_a_number_is_told_with_its_status():
     found = analysis.analyse(replace(run, records=[mute(r) for r in run.records]))
     one = next(f for f in found if f.id == "mode/mode-trip/nat")
     assert (one.verdict, one.measured) == ("not testable", None)
-    assert one.reason == "the client ended without a number, with status 1"
+    assert one.reason == "5 trials ended without a number: tenant a exited with status 1"
 
 
 def test_what_cannot_run_here_is_a_finding_with_its_cause():

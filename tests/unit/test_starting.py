@@ -124,6 +124,15 @@ def test_a_start_that_fails_is_a_failed_start_that_keeps_what_was_stamped(
     assert runtime.closed == 1
 
 
+def test_a_start_that_fails_without_a_word_has_failed_all_the_same(tmp_path):
+    class Refusing:
+        def open(self, tenant, arena):
+            raise TimeoutError
+
+    record = start(Refusing(), tmp_path)
+    assert (record.status, record.reason) == ("broken", "TimeoutError")
+
+
 def test_a_payload_that_says_nothing_is_given_up_at_the_deadline(programs, tmp_path):
     silent = python(SLEEP)
     record = start(Runtime(programs, tmp_path, silent), tmp_path, deadline=0.3)
