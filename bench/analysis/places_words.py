@@ -103,8 +103,9 @@ def _open(of: Sequence[Named]) -> str:
 
 
 def _not_durable(found: Sequence[Work]) -> str:
-    spots = [s for work in found for s in work.spots if s.durability and s.durable is False]
-    seen = {(s.runtime, s.place): f"{s.name} on its {title(s)} ({_why(s)})" for s in spots}
+    # Where one kind of work was not done on a disk, what is known of it is from another kind.
+    spots = [(s, why) for work in found for s in work.spots if s.durable is False and (why := _why(s))]
+    seen = {(s.runtime, s.place): f"{s.name} on its {title(s)} ({why})" for s, why in spots}
     if not seen:
         return ""
     return f" Not durable, as a flush is not waited for: {'; '.join(seen.values())}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from overhead_material import LADDER, WORK
 from places_material import WORKS, a_plan, a_run, held, rates
@@ -100,6 +102,14 @@ def test_the_conclusion_names_what_is_not_durable():
     )
     honest = a_run(a_plan(), rates({}), facts=safe)
     assert "durable" not in analysis.summary(honest, analysis.analyse(honest))
+
+
+def test_a_disk_that_one_kind_of_work_alone_was_done_on_is_labelled_by_that():
+    run = a_run(a_plan(), rates({}))
+    for experiment in {r.experiment for r in run.records}:
+        left = (r for r in run.records if not (r.experiment == experiment and r.runtime == "libvirt:micro"))
+        said = analysis.summary(replace(run, records=tuple(left)), [])
+        assert "machine on its own root (ext4) (QEMU's cache mode unsafe)." in said
 
 
 def test_gvisor_is_held_to_the_same_rule_and_a_container_of_this_kernel_is_not():
